@@ -1,0 +1,16 @@
+//! Text in, answer out: PromQL, LogQL, traces, ID lookup, and the HTTP dialects that ask for them.
+//!
+//! Storage is seen through [`storage::Snapshot`] alone, which a [`Source`] hands out for a tenant.
+//! Each language has the same rooms (lex, parse, ast, check, plan, exec); range functions of all of
+//! them share `kernels`.
+
+mod http;
+mod kernels;
+mod logql;
+mod lookup;
+mod promql;
+mod source;
+mod traces;
+
+pub use http::{BuildInfo, Query, QueryOptions, QueryStats};
+pub use source::Source;

@@ -1,0 +1,58 @@
+//! Errors, told apart by what the caller should do.
+
+use std::fmt;
+
+/// What to do about a [`StorageError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The request is at fault: do not repeat it.
+    Invalid,
+    /// A limit was met: ask for less.
+    LimitExceeded,
+    /// Not now (disk full, read-only, shutting down, memory): repeat later.
+    Unavailable,
+    /// Bytes on disk contradict themselves. What they hold is quarantined, never guessed.
+    Corrupt,
+    /// The time or the client is gone.
+    Cancelled,
+    /// The query's time ran out.
+    Timeout,
+    /// Reading or writing failed.
+    Io,
+}
+
+/// What could not be done, to what, why.
+#[derive(Debug, Clone)]
+pub struct StorageError {
+    kind: ErrorKind,
+    message: String,
+}
+
+impl StorageError {
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        StorageError { kind, message: message.into() }
+    }
+
+    /// Contradicting bytes in `what`.
+    pub fn corrupt(what: impl fmt::Display, why: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Corrupt, format!("{what} is corrupt: {why}"))
+    }
+
+    /// A failed read or write of `what`.
+    pub fn io(what: impl fmt::Display, why: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Io, format!("{what}: {why}"))
+    }
+
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for StorageError {}

@@ -1,0 +1,31 @@
+//! Keeps what was accepted: write-ahead log, memtables, segments, indexes, catalog, compaction.
+//!
+//! The public face is [`Store`] (write, flush, compact, verify) and [`Snapshot`] (read). Formats are
+//! written down byte by byte in `storage/FORMAT.md`. This crate knows nothing of protocols: a log
+//! entry is replayed through the [`Replay`] that the root hands in, and nothing of query languages:
+//! a scan takes matchers, ranges and needles.
+
+mod components;
+mod error;
+mod matcher;
+mod notices;
+mod options;
+mod pool;
+mod range;
+mod segment;
+mod signal;
+mod snapshot;
+mod store;
+
+pub use components::{Clock, Components, Random};
+pub use error::{ErrorKind, StorageError};
+pub use matcher::{MatchOp, Matcher};
+pub use notices::{Budget, Notices, UnreadPart};
+pub use options::{Durability, Options};
+pub use pool::Pool;
+pub use range::{MsRange, TimeRange};
+pub use signal::logs::{Direction, LogBlock, LogScan, LogsReader};
+pub use signal::metrics::{ExemplarHit, MetricsReader, SampleBuf, Selection};
+pub use signal::traces::{SpanBlock, SpanScan, TracesReader};
+pub use snapshot::{Found, IdQuery, Snapshot};
+pub use store::{Ack, Replay, Store, StoreStats, Verified, Write};

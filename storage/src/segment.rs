@@ -1,0 +1,124 @@
+//! What all segments have in common: how they are described in the catalog, written and read.
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use model::Signal;
+use serde::{Deserialize, Serialize};
+
+use crate::{MsRange, StorageError, TimeRange};
+
+/// A segment as its encoder made it, not yet anywhere.
+#[derive(Debug)]
+pub(crate) struct EncodedSegment {
+    /// The files of the segment, the main one first (`parquet` or `metrics`), then its index.
+    pub files: Vec<EncodedFile>,
+    pub rows: u64,
+    /// Closed range of the record times. Units: ns.
+    pub time_min_ns: i64,
+    pub time_max_ns: i64,
+    /// Small facts for pruning without opening the file, in a form that the signal knows
+    /// (FORMAT.md): at most [`SEGMENT_STATS_BYTES_MAX`].
+    pub stats: Bytes,
+}
+
+/// One file of a segment.
+#[derive(Debug)]
+pub(crate) struct EncodedFile {
+    /// File name extension, such as `parquet` or `index`.
+    pub extension: &'static str,
+    pub bytes: Bytes,
+}
+
+/// Cap of [`EncodedSegment::stats`]. Units: bytes.
+pub(crate) const SEGMENT_STATS_BYTES_MAX: usize = 64 << 10;
+
+/// A segment as the catalog lists it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SegmentMeta {
+    /// Unique in the store, sortable by creation.
+    pub id: String,
+    /// `metrics`, `logs` or `traces`.
+    pub signal: String,
+    pub tenant: String,
+    /// 0 for a flushed memtable, then one more for each merge.
+    pub level: u8,
+    pub rows: u64,
+    pub time_min_ns: i64,
+    pub time_max_ns: i64,
+    /// When the newest of its records arrived. Units: ns.
+    pub received_max_ns: i64,
+    pub files: Vec<FileMeta>,
+    /// Hex of [`EncodedSegment::stats`].
+    #[serde(default)]
+    pub stats: String,
+    /// Highest log sequence number that the segment holds; 0 for a merged one.
+    pub wal_sequence_max: u64,
+}
+
+impl SegmentMeta {
+    pub(crate) fn meets(&self, range: TimeRange) -> bool {
+        range.meets(self.time_min_ns, self.time_max_ns)
+    }
+
+    pub(crate) fn meets_ms(&self, range: MsRange) -> bool {
+        range.meets(self.time_min_ns.div_euclid(1_000_000), self.time_max_ns.div_euclid(1_000_000))
+    }
+
+    pub(crate) fn signal(&self) -> Option<Signal> {
+        Signal::ALL.into_iter().find(|signal| signal.as_str() == self.signal)
+    }
+}
+
+/// One file of a segment in the catalog.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FileMeta {
+    pub extension: String,
+    pub bytes: u64,
+    /// Hex of xxh3-64 (little endian) of each [`CHECKSUM_CHUNK_BYTES`] of the file, one after the other.
+    pub checksums: String,
+}
+
+/// The unit in which files are fetched, verified and cached. Units: bytes.
+pub(crate) const CHECKSUM_CHUNK_BYTES: usize = 64 << 10;
+
+/// Reads ranges of one immutable file. Every byte handed out has been verified against the
+/// catalog's checksums. Called from the pool, so it may block.
+pub(crate) trait SegmentSource: Send + Sync + fmt::Debug {
+    /// Size of the file. Units: bytes.
+    fn len(&self) -> u64;
+
+    /// The bytes of `range`, which must lie inside the file.
+    ///
+    /// Errors: Corrupt when a checksum differs or the file is shorter, Io.
+    fn read(&self, range: Range<u64>) -> Result<Bytes, StorageError>;
+
+    /// The name for messages.
+    fn name(&self) -> &str;
+}
+
+/// A whole file in memory, for tests and for merges that have just written it.
+#[derive(Debug)]
+pub(crate) struct MemorySource {
+    pub name: String,
+    pub bytes: Bytes,
+}
+
+impl SegmentSource for MemorySource {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Bytes, StorageError> {
+        let (start, end) = (range.start as usize, range.end as usize);
+        if start > end || end > self.bytes.len() {
+            return Err(StorageError::corrupt(&self.name, "a range reaches beyond its end"));
+        }
+        Ok(self.bytes.slice(start..end))
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}

@@ -1,0 +1,1 @@
+//! A memtable into a segment.

@@ -1,0 +1,1 @@
+//! Finds blocks without reading them.

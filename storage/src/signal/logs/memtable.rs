@@ -1,0 +1,1 @@
+//! Unflushed logs, readable at once.

@@ -1,0 +1,1 @@
+//! Reads memtables and segments.

@@ -1,0 +1,1 @@
+//! What a segment of logs holds. Format: FORMAT.md.

@@ -1,0 +1,1 @@
+//! Unflushed metrics, readable at once.

@@ -1,0 +1,1 @@
+//! What a segment of metrics holds. Format: FORMAT.md.

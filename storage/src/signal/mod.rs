@@ -1,0 +1,6 @@
+//! The three signals, each in a folder of the same file names: schema (what a segment holds),
+//! memtable, encode, index, scan, merge. What differs stands in a table in ARCHITECTURE.md.
+
+pub(crate) mod logs;
+pub(crate) mod metrics;
+pub(crate) mod traces;

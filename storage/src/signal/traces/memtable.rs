@@ -1,0 +1,1 @@
+//! Unflushed traces, readable at once.

@@ -1,0 +1,1 @@
+//! What a segment of traces holds. Format: FORMAT.md.
