@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use model::Signal;
@@ -121,4 +122,54 @@ impl SegmentSource for MemorySource {
     fn name(&self) -> &str {
         &self.name
     }
+}
+
+/// A signal's open segment: footers and indexes parsed, rows not yet read.
+pub(crate) trait OpenSegment: Sized + Send + Sync {
+    /// Parses what every query needs. `sources` are in the order of `meta.files`.
+    ///
+    /// Errors: Corrupt, Io.
+    fn open(meta: &SegmentMeta, sources: &[Arc<dyn SegmentSource>]) -> Result<Self, StorageError>;
+}
+
+/// A listed segment that is opened when somebody first needs it. Held by snapshots; its files are
+/// not deleted while a handle lives.
+#[derive(Debug)]
+pub(crate) struct SegmentHandle<S> {
+    pub(crate) meta: SegmentMeta,
+    sources: Vec<Arc<dyn SegmentSource>>,
+    opened: OnceLock<Result<Arc<S>, StorageError>>,
+}
+
+impl<S: OpenSegment> SegmentHandle<S> {
+    pub(crate) fn new(meta: SegmentMeta, sources: Vec<Arc<dyn SegmentSource>>) -> Self {
+        SegmentHandle { meta, sources, opened: OnceLock::new() }
+    }
+
+    /// The open segment.
+    ///
+    /// Errors: Corrupt, Io; the caller makes an [`crate::UnreadPart`] of it and goes on.
+    pub(crate) fn get(&self) -> Result<Arc<S>, StorageError> {
+        self.opened.get_or_init(|| S::open(&self.meta, &self.sources).map(Arc::new)).clone()
+    }
+}
+
+/// What an encoder or a merge needs to know.
+#[derive(Debug, Clone)]
+pub(crate) struct EncodeContext {
+    /// [`crate::Options::id_fields`], normalised: lower case without `-`, `_` and `.`.
+    pub(crate) id_fields: Arc<[String]>,
+    /// 0 for a flush, more for a merge: encoders spend more on higher levels.
+    pub(crate) level: u8,
+    /// Aim for files of about this size. Units: bytes.
+    pub(crate) segment_bytes_target: usize,
+}
+
+/// How a batch comes to a memtable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Append {
+    /// From a request: order and duplicates are judged.
+    Live,
+    /// From the log: it was judged when it was live; what cannot be kept twice is dropped silently.
+    Replay,
 }
