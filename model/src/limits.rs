@@ -1,6 +1,6 @@
 //! What a tenant may send and ask: names, values, defaults (reliability.md section 5).
 
-/// Limits of one tenant. 0 means no limit. The setting's name is `limits.` and the path in the
+/// Limits of one tenant. 0 means no limit (except for `ooo_window_ns`). The setting's name is `limits.` and the path in the
 /// field's comment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
@@ -27,6 +27,9 @@ pub struct Limits {
     pub age_max_ns: i64,
     /// `ingest.max_future`. Units: ns.
     pub future_max_ns: i64,
+    /// `ingest.ooo_window`: how much older than the newest of its series a sample may be; 0 takes
+    /// none that is older (Prometheus' default). Units: ns.
+    pub ooo_window_ns: i64,
     /// `query.timeout`. Units: ns.
     pub query_timeout_ns: i64,
     /// `query.max_samples`. Units: samples touched by one query.
@@ -63,6 +66,7 @@ impl Default for Limits {
             nesting_depth_max: 32,
             age_max_ns: 0,
             future_max_ns: 600 * crate::NS_PER_S,
+            ooo_window_ns: 7_200 * crate::NS_PER_S,
             query_timeout_ns: 60 * crate::NS_PER_S,
             query_samples_max: 50_000_000,
             query_series_max: 500_000,

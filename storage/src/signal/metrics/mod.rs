@@ -1,21 +1,37 @@
 //! Metrics: series of samples, native histograms, exemplars, metadata.
 
-mod encode;
+mod arena;
+pub(crate) mod encode;
+mod exemplars;
+mod histograms;
 mod index;
-mod memtable;
-mod merge;
-mod scan;
+pub(crate) mod memtable;
+pub(crate) mod merge;
+mod pages;
+mod reader;
+mod registry;
+mod samples;
+pub(crate) mod scan;
 mod schema;
+mod values;
+mod writer;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use model::{Histogram, Labels, MetricMetadata};
 
+use crate::segment::SegmentHandle;
 use crate::{Budget, IdQuery, Matcher, MsRange, Notices, StorageError};
 
 /// Reads one tenant's metrics.
 #[derive(Debug)]
-pub struct MetricsReader {}
+pub struct MetricsReader {
+    memtables: Vec<Arc<memtable::Memtable>>,
+    segments: Vec<Arc<SegmentHandle<scan::Segment>>>,
+}
 
 /// Samples of one series, ascending by time, one for each time. Reused between series.
 #[derive(Debug, Default)]
@@ -39,6 +55,7 @@ impl SampleBuf {
 #[derive(Debug)]
 pub struct Selection {
     series: Vec<Labels>,
+    sources: reader::Sources,
     pub notices: Notices,
 }
 
@@ -55,12 +72,11 @@ impl Selection {
     /// Errors: those of the budget. Data that cannot be read is left out and comes back as a notice.
     pub fn read(
         &self,
-        _index: usize,
+        index: usize,
         buf: &mut SampleBuf,
-        _budget: &Budget,
+        budget: &Budget,
     ) -> Result<Notices, StorageError> {
-        buf.clear();
-        Ok(Notices::default())
+        self.sources.read(index, buf, budget)
     }
 }
 
@@ -77,60 +93,60 @@ impl MetricsReader {
     /// Series with at least one sample in `range` (or that may have one) for which all matchers hold.
     pub fn select(
         &self,
-        _matchers: &[Matcher],
-        _range: MsRange,
-        _budget: &Budget,
+        matchers: &[Matcher],
+        range: MsRange,
+        budget: &Budget,
     ) -> Result<Selection, StorageError> {
-        Ok(Selection { series: Vec::new(), notices: Notices::default() })
+        self.run_select(matchers, range, budget)
     }
 
     /// Label names of the series that match any of `selectors` (no selectors: of all), sorted.
     pub fn label_names(
         &self,
-        _selectors: &[Vec<Matcher>],
-        _range: MsRange,
-        _budget: &Budget,
+        selectors: &[Vec<Matcher>],
+        range: MsRange,
+        budget: &Budget,
     ) -> Result<(Vec<String>, Notices), StorageError> {
-        Ok(Default::default())
+        self.run_label_names(selectors, range, budget)
     }
 
     /// Values of label `name`, likewise, sorted.
     pub fn label_values(
         &self,
-        _name: &str,
-        _selectors: &[Vec<Matcher>],
-        _range: MsRange,
-        _budget: &Budget,
+        name: &str,
+        selectors: &[Vec<Matcher>],
+        range: MsRange,
+        budget: &Budget,
     ) -> Result<(Vec<String>, Notices), StorageError> {
-        Ok(Default::default())
+        self.run_label_values(name, selectors, range, budget)
     }
 
     /// Metadata of all metric families, or of one; sorted by family, newest of a family first.
     pub fn metadata(
         &self,
-        _family: Option<&str>,
-        _budget: &Budget,
+        family: Option<&str>,
+        budget: &Budget,
     ) -> Result<(Vec<MetricMetadata>, Notices), StorageError> {
-        Ok(Default::default())
+        self.run_metadata(family, budget)
     }
 
     /// Exemplars of the series that match, ascending by series and time.
     pub fn exemplars(
         &self,
-        _matchers: &[Matcher],
-        _range: MsRange,
-        _budget: &Budget,
+        matchers: &[Matcher],
+        range: MsRange,
+        budget: &Budget,
     ) -> Result<(Vec<ExemplarHit>, Notices), StorageError> {
-        Ok(Default::default())
+        self.run_exemplars(matchers, range, budget)
     }
 
     /// Exemplars any of whose label values is the ID.
     pub(crate) fn lookup(
         &self,
-        _id: &IdQuery,
-        _records_max: usize,
-        _budget: &Budget,
+        id: &IdQuery,
+        records_max: usize,
+        budget: &Budget,
     ) -> Result<(Vec<ExemplarHit>, Notices), StorageError> {
-        Ok(Default::default())
+        self.run_lookup(id, records_max, budget)
     }
 }
