@@ -247,7 +247,11 @@ impl LabelSection {
                 }
             }
         }
-        if inverted { selected.subtract(&found) } else { selected.intersect(&found) }
+        if inverted {
+            selected.subtract(&found);
+        } else {
+            selected.intersect(&found);
+        }
     }
 }
 

@@ -226,7 +226,8 @@ impl PageDirectory {
         let before = before.and_then(|i| pages?.get(i)).map_or(0, |page| page.end);
         let length = (entry.end - before) as usize;
         let chunk = self.chunk(entry.chunk, source, chunks)?;
-        let bytes = read_range(source, entry.offset..entry.offset + u64::from(entry.bytes))?;
+        let bytes =
+            read_range(source, entry.offset..entry.offset.saturating_add(u64::from(entry.bytes)))?;
         let mut residuals = vec![0i64; length];
         let mut scratch = DecompressorScratch::default();
         let mut page = chunk
@@ -250,7 +251,10 @@ impl PageDirectory {
         }
         let entry = self.chunks.get(index as usize);
         let entry = entry.ok_or_else(|| StorageError::corrupt(source.name(), "unknown chunk"))?;
-        let bytes = read_range(source, entry.offset..entry.offset + u64::from(entry.meta_bytes))?;
+        let bytes = read_range(
+            source,
+            entry.offset..entry.offset.saturating_add(u64::from(entry.meta_bytes)),
+        )?;
         let corrupt = |error| StorageError::corrupt(source.name(), error);
         let (file, _) = FileDecompressor::new(self.header.as_slice()).map_err(corrupt)?;
         let (chunk, _) = file.chunk_decompressor::<i64, _>(bytes.as_ref()).map_err(corrupt)?;

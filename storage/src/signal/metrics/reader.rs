@@ -19,7 +19,7 @@ use super::scan::{ReadCache, ReadScratch, Segment, SeriesBlock};
 use super::schema::BLOCK_SERIES;
 use super::{ExemplarHit, MetricsReader, SampleBuf, Selection};
 use crate::segment::SegmentHandle;
-use crate::{Budget, IdQuery, Matcher, MsRange, Notices, StorageError, UnreadPart};
+use crate::{Budget, ErrorKind, IdQuery, Matcher, MsRange, Notices, StorageError, UnreadPart};
 
 /// Where samples of a selection come from; earlier ones win where times are equal.
 #[derive(Debug)]
@@ -55,10 +55,6 @@ struct Scratch {
 }
 
 impl Sources {
-    pub(super) fn none() -> Sources {
-        Builder::new(MsRange::ALL).finish().1
-    }
-
     pub(super) fn read(
         &self,
         index: usize,
@@ -132,6 +128,12 @@ impl Sources {
     }
 }
 
+/// Whether an error is about the query, not about the data that it reads.
+fn ends_query(error: &StorageError) -> bool {
+    use ErrorKind::{Cancelled, LimitExceeded, Timeout};
+    matches!(error.kind(), Cancelled | LimitExceeded | Timeout)
+}
+
 fn unread(name: &str, error: &StorageError) -> UnreadPart {
     UnreadPart { name: name.to_owned(), why: error.to_string() }
 }
@@ -196,6 +198,9 @@ impl MetricsReader {
             }
             budget.check()?;
             if let Err(error) = handle.get().and_then(|segment| visit(&segment)) {
+                if ends_query(&error) {
+                    return Err(error);
+                }
                 notices.unread.push(unread(&handle.meta.id, &error));
             }
         }

@@ -65,10 +65,9 @@ impl Table {
         let slot = self.series.len() as u32;
         self.series.push(Arc::clone(series));
         self.label_bytes += series.labels.as_bytes().len() + size_of::<Series>() + 16;
-        if self.slots.contains_key(&(series.id.0 as u64)) {
+        let first = *self.slots.entry(series.id.0 as u64).or_insert(slot);
+        if first != slot {
             self.collided.insert(series.id, slot);
-        } else {
-            self.slots.insert(series.id.0 as u64, slot);
         }
         slot
     }
@@ -185,9 +184,9 @@ impl Registry {
                     values.union(matcher, inverted, &mut found);
                 }
                 if inverted {
-                    selected.subtract(&found)
+                    selected.subtract(&found);
                 } else {
-                    selected.intersect(&found)
+                    selected.intersect(&found);
                 }
                 if selected.is_empty() {
                     break;

@@ -351,6 +351,9 @@ impl Segment {
         bytes.clear();
         for &(name, value) in piece(&block.pairs, &block.pair_ends, index) {
             let section = self.label(name as usize)?;
+            if value as usize >= section.len() {
+                return Err(self.malformed(Malformed("a label value is unknown")));
+            }
             let name = self.footer.labels.get(name as usize).map_or("", |entry| &entry.name);
             for text in [name, section.value(value as usize)] {
                 put_varint(bytes, text.len() as u64);

@@ -1,5 +1,7 @@
 //! Metrics from memtable to merged segment, through the public face of the module.
 
+mod engine;
+mod files;
 mod rules;
 mod scrapes;
 mod speed;

@@ -418,6 +418,9 @@ pub(crate) fn decode_integers(
     if residuals.len() != header.residuals() {
         return Err(Malformed("a vector does not fit its residuals"));
     }
+    if header.class != CLASS_NONE && residuals.is_empty() {
+        return Err(Malformed("a vector lacks its residuals"));
+    }
     let count = header.count as usize;
     let multiple = header.multiple;
     let mut number = header.first;
