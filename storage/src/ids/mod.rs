@@ -9,6 +9,7 @@
 
 mod bits;
 mod build;
+mod fields;
 mod index;
 mod normal;
 #[cfg(test)]
@@ -16,5 +17,6 @@ mod tests;
 
 pub(crate) use bits::{BitWriter, read_bits};
 pub(crate) use build::IdIndexBuilder;
+pub(crate) use fields::IdFields;
 pub(crate) use index::IdIndex;
-pub(crate) use normal::{hash_span_id, hash_text, hash_trace_id, is_id_field, same_id};
+pub(crate) use normal::{hash_span_id, hash_text, hash_trace_id, hash_value, same_id, same_value};

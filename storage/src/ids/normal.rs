@@ -5,6 +5,7 @@
 //! the sixteen bytes of a trace ID. Any other text is itself, in ASCII lower case. White space at
 //! both ends is passed over.
 
+use model::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Digits of the longest ID that counts as a number.
@@ -52,13 +53,23 @@ pub(crate) fn same_id(left: &str, right: &str) -> bool {
     }
 }
 
-/// Whether `key` is one of `id_fields`, which are lower case without `-`, `_` and `.`.
-pub(crate) fn is_id_field(key: &str, id_fields: &[String]) -> bool {
-    let is_kept = |byte: &u8| !matches!(byte, b'-' | b'_' | b'.');
-    id_fields.iter().any(|field| {
-        key.len() >= field.len()
-            && key.bytes().filter(is_kept).map(|byte| byte.to_ascii_lowercase()).eq(field.bytes())
-    })
+/// Fingerprint of an attribute's value: text, or an integer as it is written in decimal.
+pub(crate) fn hash_value(value: Value<'_>) -> Option<u64> {
+    match value {
+        Value::Str("") => None,
+        Value::Str(text) => Some(hash_text(text)),
+        Value::Int(int) => Some(hash_text(&int.to_string())),
+        _ => None,
+    }
+}
+
+/// Whether an attribute's value is the ID that `text` writes.
+pub(crate) fn same_value(value: Value<'_>, text: &str) -> bool {
+    match value {
+        Value::Str(value) => same_id(value, text),
+        Value::Int(int) => same_id(&int.to_string(), text),
+        _ => false,
+    }
 }
 
 #[inline]

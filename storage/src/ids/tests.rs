@@ -5,13 +5,13 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{
-    BitWriter, IdIndex, IdIndexBuilder, hash_span_id, hash_text, hash_trace_id, is_id_field,
-    read_bits, same_id,
+    BitWriter, IdFields, IdIndex, IdIndexBuilder, hash_span_id, hash_text, hash_trace_id,
+    is_id_field, read_bits, same_id,
 };
 use crate::StorageError;
 use crate::segment::{MemorySource, SegmentSource};
 
-fn open(bytes: Vec<u8>) -> Result<IdIndex, StorageError> {
+fn open(bytes: Vec<u8>) -> Result<IdFields, IdIndex, StorageError> {
     let source: Arc<dyn SegmentSource> =
         Arc::new(MemorySource { name: "test".to_owned(), bytes: Bytes::from(bytes) });
     IdIndex::open(&source, 0..source.len())
@@ -45,7 +45,7 @@ fn text_and_binary_ids_meet() {
 
 #[test]
 fn id_fields_are_compared_without_case_and_punctuation() {
-    let fields = ["xrequestid".to_owned(), "traceid".to_owned()];
+    let fields = IdFields::new(&["X-Request-Id".to_owned(), "trace_id".to_owned()]);
     for (key, want) in [
         ("X-Request-Id", true),
         ("x_request_id", true),
@@ -53,8 +53,11 @@ fn id_fields_are_compared_without_case_and_punctuation() {
         ("traceid", true),
         ("trace", false),
         ("xrequestid2", false),
+        ("x_request_id_", true),
+        ("", false),
+        ("d", false),
     ] {
-        assert_eq!(is_id_field(key, &fields), want, "{key}");
+        assert_eq!(fields.contains(key), want, "{key}");
     }
 }
 
