@@ -5,6 +5,7 @@
 //! entry is replayed through the [`Replay`] that the root hands in, and nothing of query languages:
 //! a scan takes matchers, ranges and needles.
 
+mod columns;
 mod components;
 mod error;
 mod matcher;
