@@ -13,6 +13,7 @@ mod delta;
 mod file;
 mod packing;
 mod page;
+mod sections;
 mod shapes;
 mod spans;
 #[cfg(test)]
@@ -24,9 +25,9 @@ pub(crate) use attributes::{AttributePlan, AttributePlanner, AttributesBuilder};
 pub(crate) use builder::{ColumnBuilder, Remap};
 pub(crate) use file::{BlockAt, ColumnFile, ReadScratch};
 pub(crate) use page::{BlockValues, ColumnBlock};
-pub(crate) use shapes::ShapeTable;
-pub(crate) use spans::{Interner, Spans, SpansBuilder};
-pub(crate) use writer::{ColumnFileWriter, get_sections, put_section};
+pub(crate) use sections::{SectionFile, SectionFileWriter};
+pub(crate) use spans::Spans;
+pub(crate) use writer::ColumnFileWriter;
 
 /// Rows of a block at most.
 pub(crate) const BLOCK_ROWS: usize = 8192;
