@@ -5,6 +5,7 @@
 //! entry is replayed through the [`Replay`] that the root hands in, and nothing of query languages:
 //! a scan takes matchers, ranges and needles.
 
+mod columns;
 mod components;
 mod error;
 #[expect(dead_code, reason = "logs and traces take it up next")]
