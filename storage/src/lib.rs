@@ -8,7 +8,7 @@
 mod columns;
 mod components;
 mod error;
-#[expect(dead_code, reason = "logs and traces take it up next")]
+
 mod ids;
 mod matcher;
 mod notices;

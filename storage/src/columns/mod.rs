@@ -21,7 +21,7 @@ mod tests;
 mod writer;
 
 pub(crate) use assemble::{AttributeFile, AttributesBlock};
-pub(crate) use attributes::{AttributePlan, AttributePlanner, AttributesBuilder};
+pub(crate) use attributes::{AttributePlan, AttributePlanner, AttributesBuilder, AttributesRemap};
 pub(crate) use builder::{ColumnBuilder, Remap};
 pub(crate) use file::{BlockAt, ColumnFile, ReadScratch};
 pub(crate) use page::{BlockValues, ColumnBlock};

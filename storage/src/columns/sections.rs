@@ -65,8 +65,10 @@ impl SectionFile {
             return Err(corrupt());
         }
         let length = u64::from(u32::from_le_bytes(*length));
-        let start =
-            end.checked_sub(length).filter(|_| length <= DIRECTORY_BYTES_MAX).ok_or_else(corrupt)?;
+        let start = end
+            .checked_sub(length)
+            .filter(|_| length <= DIRECTORY_BYTES_MAX)
+            .ok_or_else(corrupt)?;
         let directory = source.read(start..end)?;
         let sections = parse_directory(&directory, start).ok_or_else(corrupt)?;
         Ok(SectionFile { source, sections })
