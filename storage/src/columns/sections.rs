@@ -83,6 +83,12 @@ impl SectionFile {
         self.sections.iter().find(|(known, ..)| known == name).map(|(.., length)| *length)
     }
 
+    /// Where a section lies in the file, if there is one of that name.
+    pub(crate) fn place(&self, name: &str) -> Option<std::ops::Range<u64>> {
+        let (_, offset, length) = self.sections.iter().find(|(known, ..)| known == name)?;
+        Some(*offset..offset + length)
+    }
+
     /// A section as a whole, if there is one of that name.
     ///
     /// Errors: Corrupt, Io.
