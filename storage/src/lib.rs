@@ -5,8 +5,11 @@
 //! entry is replayed through the [`Replay`] that the root hands in, and nothing of query languages:
 //! a scan takes matchers, ranges and needles.
 
+mod columns;
 mod components;
 mod error;
+
+mod ids;
 mod matcher;
 mod notices;
 mod options;
@@ -16,6 +19,7 @@ mod segment;
 mod signal;
 mod snapshot;
 mod store;
+mod text;
 
 pub use components::{Clock, Components, Random};
 pub use error::{ErrorKind, StorageError};
