@@ -19,6 +19,7 @@ mod segment;
 mod signal;
 mod snapshot;
 mod store;
+mod text;
 
 pub use components::{Clock, Components, Random};
 pub use error::{ErrorKind, StorageError};

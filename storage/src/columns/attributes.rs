@@ -396,3 +396,21 @@ fn take_bytes(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 }
 
 const _: () = assert!(TYPED_COLUMNS_MAX < SHAPE_ITEMS_MAX);
+
+/// A part of the attributes of a row group, for indexes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AttributePart<'a> {
+    /// A typed column and its key.
+    Typed(&'a str, &'a ColumnBuilder),
+    /// `KeyValueList`s of what has no column.
+    Rest(&'a ColumnBuilder),
+}
+
+impl AttributesBuilder {
+    /// All columns with values.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = AttributePart<'_>> {
+        let typed = self.plan.keys.iter().zip(&self.typed);
+        let typed = typed.map(|((key, _), column)| AttributePart::Typed(key, column));
+        [AttributePart::Rest(&self.rest)].into_iter().chain(typed)
+    }
+}

@@ -263,3 +263,66 @@ impl Remap {
         self.epoch = 0;
     }
 }
+
+/// Which entries of a dictionary were met already, for [`ColumnBuilder::each_text`].
+#[derive(Debug, Default)]
+pub(crate) struct Met {
+    round: u32,
+    rounds: Vec<u32>,
+}
+
+impl ColumnBuilder {
+    /// Values that rows `range` have.
+    pub(crate) fn values_in(&self, range: Range<usize>) -> usize {
+        let end = range.end.min(self.present.len());
+        let present = self.present.get(range.start.min(end)..end).unwrap_or_default();
+        present.iter().filter(|&&present| present).count()
+    }
+
+    /// Calls `take` with the strings at `values`, equal ones once if they are in a dictionary.
+    pub(crate) fn each_text(
+        &self,
+        values: Range<usize>,
+        met: &mut Met,
+        mut take: impl FnMut(&[u8]),
+    ) {
+        match &self.values {
+            Values::Plain(strings) => {
+                for value in values {
+                    take(strings.get(value));
+                }
+            }
+            Values::Dictionary { strings, numbers } => {
+                met.round += 1;
+                met.rounds.resize(met.rounds.len().max(strings.len()), 0);
+                for &number in numbers.get(values).unwrap_or_default() {
+                    let round = &mut met.rounds[number as usize];
+                    if *round != met.round {
+                        *round = met.round;
+                        take(strings.get(number));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The string at `value`, for columns of strings.
+    pub(crate) fn text_at(&self, value: usize) -> &[u8] {
+        match &self.values {
+            Values::Plain(strings) => strings.get(value),
+            Values::Dictionary { strings, numbers } => {
+                numbers.get(value).map_or(&[], |&number| strings.get(number))
+            }
+            _ => &[],
+        }
+    }
+
+    /// The integers pushed since the row group began.
+    pub(crate) fn ints(&self) -> &[i64] {
+        match &self.values {
+            Values::Int(values) => values,
+            _ => &[],
+        }
+    }
+}

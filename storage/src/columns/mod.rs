@@ -21,12 +21,14 @@ mod tests;
 mod writer;
 
 pub(crate) use assemble::{AttributeFile, AttributesBlock};
-pub(crate) use attributes::{AttributePlan, AttributePlanner, AttributesBuilder};
-pub(crate) use builder::{ColumnBuilder, Remap};
+pub(crate) use attributes::{
+    AttributePart, AttributePlan, AttributePlanner, AttributesBuilder, AttributesRemap,
+};
+pub(crate) use builder::{ColumnBuilder, Met, Remap};
 pub(crate) use file::{BlockAt, ColumnFile, ReadScratch};
 pub(crate) use page::{BlockValues, ColumnBlock};
 pub(crate) use sections::{SectionFile, SectionFileWriter};
-pub(crate) use spans::Spans;
+
 pub(crate) use writer::ColumnFileWriter;
 
 /// Rows of a block at most.

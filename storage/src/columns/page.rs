@@ -58,8 +58,9 @@ impl ColumnBlock {
         }
     }
 
+    /// Where the value of `row` is among the values.
     #[inline]
-    fn slot(&self, row: usize) -> Option<usize> {
+    pub(crate) fn slot(&self, row: usize) -> Option<usize> {
         match &self.slots {
             None => (row < self.rows).then_some(row),
             Some(slots) => match slots.get(row..) {

@@ -65,8 +65,10 @@ impl SectionFile {
             return Err(corrupt());
         }
         let length = u64::from(u32::from_le_bytes(*length));
-        let start =
-            end.checked_sub(length).filter(|_| length <= DIRECTORY_BYTES_MAX).ok_or_else(corrupt)?;
+        let start = end
+            .checked_sub(length)
+            .filter(|_| length <= DIRECTORY_BYTES_MAX)
+            .ok_or_else(corrupt)?;
         let directory = source.read(start..end)?;
         let sections = parse_directory(&directory, start).ok_or_else(corrupt)?;
         Ok(SectionFile { source, sections })
@@ -79,6 +81,12 @@ impl SectionFile {
     /// Length of a section, if there is one of that name. Units: bytes.
     pub(crate) fn len(&self, name: &str) -> Option<u64> {
         self.sections.iter().find(|(known, ..)| known == name).map(|(.., length)| *length)
+    }
+
+    /// Where a section lies in the file, if there is one of that name.
+    pub(crate) fn place(&self, name: &str) -> Option<std::ops::Range<u64>> {
+        let (_, offset, length) = self.sections.iter().find(|(known, ..)| known == name)?;
+        Some(*offset..offset + length)
     }
 
     /// A section as a whole, if there is one of that name.

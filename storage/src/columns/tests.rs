@@ -185,7 +185,7 @@ proptest! {
         let _maybe = packing::get_hybrid(&bytes, 100, 7);
         let _maybe = delta::get_delta(&bytes, 1000);
         let _maybe = page::PageHeader::parse(&bytes);
-        let _maybe = ShapeTable::decode(&bytes);
+        let _maybe = shapes::ShapeTable::decode(&bytes);
         for kind in [Kind::Int, Kind::Double, Kind::Bool, Kind::Text, Kind::Fixed(8)] {
             for encoding in [0, 5, 6, 8] {
                 let dictionary = page::decode_dictionary(bytes.clone(), 3, kind);

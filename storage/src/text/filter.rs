@@ -16,7 +16,13 @@ const BUCKET_BYTES: usize = 32;
 const HEADER_BYTES: usize = 8;
 
 const SALTS: [u32; 8] = [
-    0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947,
+    0x47b6_137b,
+    0x4497_4d91,
+    0x8824_ad5b,
+    0xa2b7_289d,
+    0x7054_95c7,
+    0x2df1_424b,
+    0x9efc_4947,
     0x5c6b_fb31,
 ];
 
@@ -67,6 +73,7 @@ impl Filters {
     pub(super) fn open(
         file: &SectionFile,
         section: &'static str,
+        blocks_wanted: usize,
     ) -> Result<Option<Filters>, StorageError> {
         let Some(length) = file.len(section) else { return Ok(None) };
         let header = file.read_range(section, 0, HEADER_BYTES as u64)?;
@@ -79,7 +86,7 @@ impl Filters {
             .checked_mul(buckets as u64)
             .and_then(|size| size.checked_mul(BUCKET_BYTES as u64))
             .and_then(|size| size.checked_add(HEADER_BYTES as u64));
-        if size != Some(length) || buckets == 0 {
+        if size != Some(length) || buckets == 0 || blocks != blocks_wanted {
             return Err(StorageError::corrupt(file.name(), "its filters have an odd size"));
         }
         Ok(Some(Filters { blocks, buckets, section }))

@@ -46,7 +46,7 @@ pub(crate) fn for_each_token(text: &[u8], mut take: impl FnMut(Range<usize>)) {
 #[inline]
 pub(crate) fn token_hash(token: &[u8]) -> u32 {
     let hash = xxh3_64(token);
-    (hash >> 32) as u32 ^ hash as u32
+    ((hash >> 32) as u32 ^ hash as u32).max(1)
 }
 
 /// What a needle says about the tokens of the texts that hold it.
