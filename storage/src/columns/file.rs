@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf, Bytes};
 use parquet::basic::{LogicalType, Type as Physical};
@@ -23,6 +24,12 @@ pub(super) const SECTIONS_KEY: &str = "tercet.sections";
 /// Our own sections may not claim to be larger than this. Units: bytes.
 const SECTIONS_BYTES_MAX: usize = 256 << 20;
 
+/// File, row group, column.
+type DictionaryKey = (u64, u32, usize);
+
+/// Tells open files apart in a [`ReadScratch`] that several of them use.
+static FILES_OPENED: AtomicU64 = AtomicU64::new(0);
+
 /// One block: a page of every column of a row group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BlockAt {
@@ -37,6 +44,7 @@ pub(crate) struct BlockAt {
 /// An open file: schema, blocks and sections.
 #[derive(Debug)]
 pub(crate) struct ColumnFile {
+    number: u64,
     source: Arc<dyn SegmentSource>,
     metadata: ParquetMetaData,
     specs: Vec<ColumnSpec>,
@@ -49,8 +57,7 @@ pub(crate) struct ColumnFile {
 /// that it is in.
 pub(crate) struct ReadScratch {
     decompressor: Decompressor<'static>,
-    /// Row group and column.
-    dictionaries: HashMap<(u32, usize), Dictionary>,
+    dictionaries: HashMap<DictionaryKey, Dictionary>,
     /// Bytes fetched so far.
     pub(crate) bytes_read: u64,
 }
@@ -94,7 +101,8 @@ impl ColumnFile {
         let sections = read_sections(&source, &metadata)?;
         let by_name =
             specs.iter().enumerate().map(|(index, spec)| (spec.name.clone(), index)).collect();
-        Ok(ColumnFile { source, metadata, specs, by_name, blocks, sections })
+        let number = FILES_OPENED.fetch_add(1, Ordering::Relaxed);
+        Ok(ColumnFile { number, source, metadata, specs, by_name, blocks, sections })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -150,7 +158,7 @@ impl ColumnFile {
             return Err(self.corrupt(column, "a page is not the one that the index names"));
         }
         self.load_dictionary(column, block.row_group, start, &header, scratch)?;
-        let dictionary = scratch.dictionaries.get(&(block.row_group, column));
+        let dictionary = scratch.dictionaries.get(&(self.number, block.row_group, column));
         let shape = (spec.kind, spec.optional);
         page::decode_page(page, header.values, shape, header.encoding, dictionary)
             .ok_or_else(|| self.corrupt(column, "a page contradicts its header"))
@@ -173,7 +181,7 @@ impl ColumnFile {
             .map_err(|_| self.corrupt(column, "a page lies outside of the file"))?;
         let header = PageHeader { encoding: 8, ..PageHeader::default() };
         self.load_dictionary(column, row_group, start, &header, scratch)?;
-        Ok(match scratch.dictionaries.get(&(row_group, column)) {
+        Ok(match scratch.dictionaries.get(&(self.number, row_group, column)) {
             Some(Dictionary::Strings(strings)) => Some(Arc::clone(strings)),
             _ => None,
         })
@@ -196,7 +204,7 @@ impl ColumnFile {
         scratch: &mut ReadScratch,
     ) -> Result<(), StorageError> {
         let uses_one = header.encoding == parquet::basic::Encoding::RLE_DICTIONARY as i64;
-        if !uses_one || scratch.dictionaries.contains_key(&(row_group, column)) {
+        if !uses_one || scratch.dictionaries.contains_key(&(self.number, row_group, column)) {
             return Ok(());
         }
         let lost = || self.corrupt(column, "its dictionary is missing");
@@ -215,9 +223,11 @@ impl ColumnFile {
             .ok_or_else(|| self.corrupt(column, "its dictionary contradicts its header"))?;
         // Readers go forward or backward, row group by row group: older ones are not needed again.
         if scratch.dictionaries.len() > 2 * self.specs.len() {
-            scratch.dictionaries.retain(|(group, _), _| *group == row_group);
+            scratch
+                .dictionaries
+                .retain(|(file, group, _), _| (*file, *group) == (self.number, row_group));
         }
-        scratch.dictionaries.insert((row_group, column), dictionary);
+        scratch.dictionaries.insert((self.number, row_group, column), dictionary);
         Ok(())
     }
 

@@ -140,10 +140,12 @@ impl Segment {
             return Ok(());
         }
         let mut holds = candidates.to_vec();
+        index.text.retain(&hint.tokens, &mut holds)?;
         if index.id_fields.contains(&hint.name) {
-            index.retain_id(hash_text(&hint.value), &mut holds)?;
-        } else {
-            index.text.retain(&hint.tokens, &mut holds)?;
+            // Such a value is in the ID index, unless it is one that no ID can be.
+            let mut by_id = candidates.to_vec();
+            index.retain_id(hash_text(&hint.value), &mut by_id)?;
+            holds.iter_mut().zip(by_id).for_each(|(holds, by_id)| *holds |= by_id);
         }
         let by_stream: Vec<bool> =
             self.streams.iter().map(|stream| hint.may_be_of(stream)).collect();
