@@ -1,1 +1,32 @@
-//! To be built.
+//! PromQL: lex, parse, check, and an evaluator that streams series by series.
+//!
+//! [`Engine::run`] takes a query's text and its moments and gives rows of one value a moment. A row
+//! is computed for all moments at once, so that a sample is passed once per range and not once per
+//! step. Data comes through the `SampleSource` of `source`, implemented by storage and by tests.
+//! The referee is Prometheus' own test scripts, run unmodified (`tests/`).
+
+mod annotations;
+mod ast;
+mod check;
+mod engine;
+mod error;
+mod exec;
+mod format;
+mod functions;
+mod histogram;
+mod labels;
+mod lex;
+mod parse;
+mod source;
+#[cfg(test)]
+mod tests;
+mod text;
+mod value;
+
+pub(crate) use ast::{Expr, Kind};
+pub(crate) use engine::{Answer, Engine, EngineOptions, Question};
+pub(crate) use error::QueryError;
+pub(crate) use format::format;
+pub(crate) use parse::{ParseLimits, parse, parse_selector};
+pub(crate) use source::StoredMetrics;
+pub(crate) use value::{PointSeries, Row, Value};
