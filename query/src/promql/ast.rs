@@ -15,16 +15,33 @@ pub(crate) struct Expr {
 /// The kinds of expressions.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
-    Number { value: f64, is_duration: bool },
+    Number {
+        value: f64,
+        is_duration: bool,
+    },
     Text(String),
     Selector(Selector),
     /// `selector[range]`.
-    Matrix { selector: Box<Expr>, range: Length },
-    Subquery { expr: Box<Expr>, range: Length, step: Option<Length>, shift: Shift },
+    Matrix {
+        selector: Box<Expr>,
+        range: Length,
+    },
+    Subquery {
+        expr: Box<Expr>,
+        range: Length,
+        step: Option<Length>,
+        shift: Shift,
+    },
     Paren(Box<Expr>),
-    Negate { expr: Box<Expr>, is_minus: bool },
+    Negate {
+        expr: Box<Expr>,
+        is_minus: bool,
+    },
     Binary(Box<Binary>),
-    Call { function: &'static Function, args: Vec<Expr> },
+    Call {
+        function: &'static Function,
+        args: Vec<Expr>,
+    },
     Aggregate(Box<Aggregate>),
 }
 
@@ -138,12 +155,22 @@ pub(crate) enum At {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Length {
     /// Units: seconds.
-    Literal { seconds: f64, is_duration: bool },
+    Literal {
+        seconds: f64,
+        is_duration: bool,
+    },
     Step,
     Range,
-    Sign { is_minus: bool, length: Box<Length> },
+    Sign {
+        is_minus: bool,
+        length: Box<Length>,
+    },
     Paren(Box<Length>),
-    Binary { op: BinaryOp, lhs: Box<Length>, rhs: Box<Length> },
+    Binary {
+        op: BinaryOp,
+        lhs: Box<Length>,
+        rhs: Box<Length>,
+    },
     Least(Box<Length>, Box<Length>),
     Greatest(Box<Length>, Box<Length>),
 }

@@ -108,7 +108,9 @@ fn check_binary(expr: &Expr, binary: &Binary) -> Result<(), ParseError> {
             return fail("vector matching only allowed between instant vectors".to_owned());
         }
         if fills {
-            return fail("filling in missing series only allowed between instant vectors".to_owned());
+            return fail(
+                "filling in missing series only allowed between instant vectors".to_owned(),
+            );
         }
         if binary.op.is_set() {
             return fail(format!(

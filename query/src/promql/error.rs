@@ -26,8 +26,7 @@ impl ParseError {
 pub(crate) fn position(input: &str, at: usize) -> String {
     let before = input.as_bytes().get(..at.min(input.len())).unwrap_or_default();
     let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-    let column =
-        before.iter().rev().position(|&byte| byte == b'\n').unwrap_or(before.len()) + 1;
+    let column = before.iter().rev().position(|&byte| byte == b'\n').unwrap_or(before.len()) + 1;
     format!("{line}:{column}")
 }
 

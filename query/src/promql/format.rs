@@ -2,18 +2,14 @@
 
 use storage::{MatchOp, Matcher};
 
-use super::ast::{
-    Aggregate, At, Binary, Cardinality, Ends, Expr, Kind, Length, Selector, Shift,
-};
+use super::ast::{Aggregate, At, Binary, Cardinality, Ends, Expr, Kind, Length, Selector, Shift};
 use super::text::{duration, quoted};
 use crate::http::respond::push_float;
 
 /// The canonical text of an expression.
 pub(crate) fn format(expr: &Expr) -> String {
     match &expr.kind {
-        Kind::Number { value, is_duration: true } => {
-            duration((value * 1000.0).round() as i64)
-        }
+        Kind::Number { value, is_duration: true } => duration((value * 1000.0).round() as i64),
         Kind::Number { value, .. } => float(*value),
         Kind::Text(text) => quoted(text),
         Kind::Selector(selector) => vector(selector, ""),
@@ -23,7 +19,7 @@ pub(crate) fn format(expr: &Expr) -> String {
         },
         Kind::Subquery { expr, range, step, shift: moved } => {
             let step = step.as_ref().map_or_else(String::new, length);
-            format!("{}[{}:{step}]{}", format(expr), length(range), shift(moved))
+            format!("{}[{}:{step}]{}", format(expr), length(range), shift(moved, ""))
         }
         Kind::Paren(inner) => format!("({})", format(inner)),
         Kind::Negate { expr, is_minus } => {
@@ -88,16 +84,17 @@ fn vector(selector: &Selector, range: &str) -> String {
         out.push_str(&format!("{{{}}}", conditions.join(",")));
     }
     out.push_str(range);
-    out.push_str(&shift(&selector.shift));
-    match selector.ends {
-        Ends::Plain => {}
-        Ends::Anchored => out.push_str(" anchored"),
-        Ends::Smoothed => out.push_str(" smoothed"),
-    }
+    let ends = match selector.ends {
+        Ends::Plain => "",
+        Ends::Anchored => " anchored",
+        Ends::Smoothed => " smoothed",
+    };
+    out.push_str(&shift(&selector.shift, ends));
     out
 }
 
-fn shift(shift: &Shift) -> String {
+/// `@`, then how the window ends, then `offset`.
+fn shift(shift: &Shift, ends: &str) -> String {
     let mut out = match shift.at {
         None => String::new(),
         Some(At::Start) => " @ start()".to_owned(),
@@ -108,6 +105,7 @@ fn shift(shift: &Shift) -> String {
             format!(" @ {sign}{}.{:03}", ms / 1000, ms % 1000)
         }
     };
+    out.push_str(ends);
     if let Some(offset) = &shift.offset {
         let text = match offset {
             Length::Literal { seconds, .. } => duration((seconds * 1000.0).round() as i64),

@@ -30,7 +30,7 @@ pub(crate) fn key(labels: &Labels, names: &[String], on: bool) -> Labels {
         filtered(labels, |name| names.iter().any(|wanted| wanted == name))
     } else {
         filtered(labels, |name| {
-            !is_metadata(name) && !names.iter().any(|unwanted| unwanted == name)
+            name != METRIC_NAME && !names.iter().any(|unwanted| unwanted == name)
         })
     }
 }
@@ -50,16 +50,11 @@ pub(crate) fn compare(a: &Labels, b: &Labels) -> Ordering {
     a.iter().cmp(b.iter())
 }
 
-/// `{a="b", c="d"}`, as error messages show label sets, the name in front.
+/// `{a="b", c="d"}`, as error messages show label sets.
 pub(crate) fn describe(labels: &Labels) -> String {
     let pairs: Vec<String> = labels
         .iter()
-        .filter(|(name, _)| *name != METRIC_NAME)
         .map(|(name, value)| format!("{name}={}", super::text::quoted(value)))
         .collect();
-    let name = labels.metric_name();
-    if pairs.is_empty() && !name.is_empty() {
-        return name.to_owned();
-    }
-    format!("{name}{{{}}}", pairs.join(", "))
+    format!("{{{}}}", pairs.join(", "))
 }

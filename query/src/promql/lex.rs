@@ -70,8 +70,16 @@ pub(crate) struct Lexeme {
 /// Errors: what cannot be a token, at its place. Tokens before it are returned too, so that the
 /// parser reports whichever error comes first.
 pub(crate) fn lex(input: &str) -> (Vec<Lexeme>, Option<ParseError>) {
-    let mut lexer =
-        Lexer { input, at: 0, out: Vec::new(), parens: 0, in_braces: false, in_brackets: false, colon: false };
+    let mut lexer = Lexer {
+        input,
+        at: 0,
+        out: Vec::new(),
+        parens: 0,
+        in_braces: false,
+        in_brackets: false,
+        colon: false,
+        number: false,
+    };
     let failure = lexer.run().err();
     let end = failure.as_ref().map_or(input.len(), |error| error.at);
     lexer.out.push(Lexeme { token: Token::End, start: end, end });
@@ -87,6 +95,8 @@ struct Lexer<'a> {
     in_brackets: bool,
     /// Whether the bracket has had its colon.
     colon: bool,
+    /// Whether the bracket has had a number.
+    number: bool,
 }
 
 impl Lexer<'_> {
@@ -160,6 +170,7 @@ impl Lexer<'_> {
             '[' => {
                 self.in_brackets = true;
                 self.colon = false;
+                self.number = false;
                 self.simple(Token::LeftBracket, 1);
             }
             ']' => return Err(self.error("unexpected right bracket ']'")),
@@ -220,7 +231,9 @@ impl Lexer<'_> {
                 self.at += 1;
                 let after = self.peek().map_or_else(String::new, |c| format!(": {c:?}"));
                 self.at -= 1;
-                return Err(self.error(format!("unexpected character after '!' inside braces{after}")));
+                return Err(
+                    self.error(format!("unexpected character after '!' inside braces{after}"))
+                );
             }
             ('"' | '\'' | '`', _) => self.string(c)?,
             ('a'..='z' | 'A'..='Z' | '_', _) => {
@@ -245,6 +258,10 @@ impl Lexer<'_> {
                 }
                 self.colon = true;
                 self.simple(Token::Colon, 1);
+                if !self.number {
+                    let message = "unexpected colon before duration in duration expression";
+                    return Err(self.error(message));
+                }
             }
             '(' => {
                 self.parens += 1;
@@ -261,7 +278,10 @@ impl Lexer<'_> {
             '+' | '-' | '*' | '/' | '%' | '^' => {
                 self.operator(c)?;
             }
-            '0'..='9' | '.' => self.number()?,
+            '0'..='9' | '.' => {
+                self.number = true;
+                self.number()?;
+            }
             'a'..='z' | 'A'..='Z' => {
                 let start = self.at;
                 self.take_while(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -273,7 +293,9 @@ impl Lexer<'_> {
                     "max_of" => Keyword::MaxOf,
                     _ => {
                         self.at = start;
-                        return Err(self.error(format!("unexpected character: {c:?}, expected ':'")));
+                        return Err(
+                            self.error(format!("unexpected character: {c:?}, expected ':'"))
+                        );
                     }
                 };
                 self.push(Token::Keyword(keyword), start);

@@ -23,22 +23,48 @@ pub(crate) fn unquote(token: &str, at: usize) -> Result<String, ParseError> {
             return Err(fail("escape sequence not terminated".to_owned()));
         };
         let (digits, radix, is_char) = match kind {
-            'a' => { out.push(7); continue }
-            'b' => { out.push(8); continue }
-            'f' => { out.push(12); continue }
-            'n' => { out.push(b'\n'); continue }
-            'r' => { out.push(b'\r'); continue }
-            't' => { out.push(b'\t'); continue }
-            'v' => { out.push(11); continue }
-            '\\' => { out.push(b'\\'); continue }
-            c if c == quote => { out.push(c as u8); continue }
+            'a' => {
+                out.push(7);
+                continue;
+            }
+            'b' => {
+                out.push(8);
+                continue;
+            }
+            'f' => {
+                out.push(12);
+                continue;
+            }
+            'n' => {
+                out.push(b'\n');
+                continue;
+            }
+            'r' => {
+                out.push(b'\r');
+                continue;
+            }
+            't' => {
+                out.push(b'\t');
+                continue;
+            }
+            'v' => {
+                out.push(11);
+                continue;
+            }
+            '\\' => {
+                out.push(b'\\');
+                continue;
+            }
+            c if c == quote => {
+                out.push(c as u8);
+                continue;
+            }
             '0'..='7' => (2, 8, false),
             'x' => (2, 16, false),
             'u' => (4, 16, true),
             'U' => (8, 16, true),
             c => {
-                let message =
-                    format!("unknown escape sequence U+{:04X} {c:?}", u32::from(c));
+                let message = format!("unknown escape sequence U+{:04X} {c:?}", u32::from(c));
                 return Err(fail(message));
             }
         };
@@ -67,7 +93,10 @@ pub(crate) fn unquote(token: &str, at: usize) -> Result<String, ParseError> {
             out.push(byte);
         }
     }
-    String::from_utf8(out).map_err(|error| fail(format!("string is not UTF-8: {error}")))
+    // Prometheus' strings are bytes; here what is no UTF-8 becomes the replacement character, which
+    // no label holds.
+    Ok(String::from_utf8(out)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 /// A number token: decimal, octal with a leading 0, hexadecimal, with underscores, Inf or NaN.

@@ -57,7 +57,12 @@ impl Evaluator<'_> {
         }
     }
 
-    fn fold(&self, aggregate: &Aggregate, steps: Steps, sink: &mut Sink<'_>) -> Result<(), QueryError> {
+    fn fold(
+        &self,
+        aggregate: &Aggregate,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), QueryError> {
         let count = steps.count();
         let mut groups = Groups::new();
         let mut folds: Vec<(Labels, bool, Vec<Fold>)> = Vec::new();
@@ -248,13 +253,13 @@ impl Fold {
             AggregateOp::Sum if self.floats == 1.0 => self.sum = Kahan::new(value),
             AggregateOp::Sum => self.sum.add(value),
             AggregateOp::Avg => self.mean.add(value),
-            AggregateOp::Min => {
-                if self.floats == 1.0 || self.extreme > value || self.extreme.is_nan() {
-                    self.extreme = value;
-                }
-            }
-            AggregateOp::Max => {
-                if self.floats == 1.0 || self.extreme < value || self.extreme.is_nan() {
+            AggregateOp::Min | AggregateOp::Max => {
+                let wins = if op == AggregateOp::Min {
+                    self.extreme > value
+                } else {
+                    self.extreme < value
+                };
+                if self.floats == 1.0 || wins || self.extreme.is_nan() {
                     self.extreme = value;
                 }
             }

@@ -52,18 +52,21 @@ impl Evaluator<'_> {
         let renames = op.changes_metric() || binary.returns_bool;
         let produce = |evaluator: &Self, sink: &mut Sink<'_>| {
             evaluator.rows(vector, steps, &mut |mut row| {
-                for step in 0..row.floats.len() {
+                for (step, &scalar) in scalars.iter().enumerate() {
                     let value = row.floats[step];
                     if is_absent(value) {
                         continue;
                     }
-                    let (lhs, rhs) =
-                        if is_swapped { (scalars[step], value) } else { (value, scalars[step]) };
+                    let (lhs, rhs) = if is_swapped { (scalar, value) } else { (value, scalar) };
                     row.floats[step] = match floats(op, lhs, rhs) {
                         Some((_, keep)) if binary.returns_bool => f64::from(u8::from(keep)),
                         // A comparison keeps the element's value, on whichever side it stands.
                         Some((_, keep)) if op.is_comparison() => {
-                            if keep { value } else { ABSENT }
+                            if keep {
+                                value
+                            } else {
+                                ABSENT
+                            }
                         }
                         Some((result, _)) => result,
                         None => {
@@ -73,10 +76,9 @@ impl Evaluator<'_> {
                         }
                     };
                 }
-                for step in 0..row.histograms.len() {
-                    let Some(histogram) = row.histograms[step].clone() else { continue };
-                    let (element, scalar) =
-                        (Cell::Histogram(histogram), Cell::Float(scalars[step]));
+                for (step, &scalar) in scalars.iter().enumerate() {
+                    let Some(histogram) = row.histogram(step).cloned() else { continue };
+                    let (element, scalar) = (Cell::Histogram(histogram), Cell::Float(scalar));
                     let outcome = if is_swapped {
                         evaluator.cells(op, &scalar, &element, expr.start)?
                     } else {
@@ -156,11 +158,8 @@ impl Evaluator<'_> {
         let rhs = self.collect(&binary.rhs, steps)?;
         let is_swapped = matching.cardinality == Cardinality::OneToMany;
         let (many, one) = if is_swapped { (rhs, lhs) } else { (lhs, rhs) };
-        let (fill_many, fill_one) = if is_swapped {
-            (matching.fill_right, matching.fill_left)
-        } else {
-            (matching.fill_left, matching.fill_right)
-        };
+        // Upstream does not swap these with the sides.
+        let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
         let join = Join { expr, binary, is_swapped, count: steps.count(), fill_many, fill_one };
         self.join(&join, &many, &one, sink)
     }
@@ -244,7 +243,13 @@ impl Evaluator<'_> {
                 ));
             }
             matched += 1;
-            let output = outputs.at(self, join, Some(&many[index]), partner.map(|at| &one[at]), (index, partner));
+            let output = outputs.at(
+                self,
+                join,
+                Some(&many[index]),
+                partner.map(|at| &one[at]),
+                (index, partner),
+            );
             if !is_one_to_one && !seen.insert(output) {
                 return Err(QueryError::execution(
                     "multiple matches for labels: grouping labels must ensure unique matches",
@@ -380,8 +385,8 @@ fn result_labels(
         (None, Some(one)) => matched(one),
         (None, None) => Labels::default(),
     };
-    let drops_name = binary.op.changes_metric()
-        || (binary.returns_bool && !evaluator.options.delayed_names);
+    let drops_name =
+        binary.op.changes_metric() || (binary.returns_bool && !evaluator.options.delayed_names);
     let is_one_to_one = matching.cardinality == Cardinality::OneToOne;
     let mut builder = LabelsBuilder::default();
     for (name, value) in base.iter() {

@@ -28,7 +28,8 @@ impl Evaluator<'_> {
             Run::Map(run) => self.map(run, args, steps, sink),
             Run::Date(run) => self.dates(run, args, steps, sink),
             Run::Range(run) => {
-                let Some(range) = args.iter().find(|arg| arg.kind_of_value() == Type::Matrix) else {
+                let Some(range) = args.iter().find(|arg| arg.kind_of_value() == Type::Matrix)
+                else {
                     return Err(QueryError::execution("bug: no range among the arguments"));
                 };
                 if run.keeps_name {
@@ -146,7 +147,8 @@ impl Evaluator<'_> {
 
     /// Notes a rate of what is no counter by its name.
     fn note_counter(&self, function: &Function, range: &Expr, samples: &Samples<'_>, row: &Row) {
-        if !matches!(function.name, "rate" | "increase") || row.floats.iter().all(|&v| is_absent(v)) {
+        if !matches!(function.name, "rate" | "increase") || row.floats.iter().all(|&v| is_absent(v))
+        {
             return;
         }
         let name = samples.labels.metric_name();
@@ -175,7 +177,8 @@ impl Evaluator<'_> {
             }
             "holt_winters" | "double_exponential_smoothing" => {
                 for (word, values) in ["smoothing", "trend"].iter().zip(scalars) {
-                    if let Some(bad) = values.iter().find(|value| **value <= 0.0 || **value >= 1.0) {
+                    if let Some(bad) = values.iter().find(|value| **value <= 0.0 || **value >= 1.0)
+                    {
                         return Err(QueryError::execution(format!(
                             "invalid {word} factor. Expected: 0 < {} < 1, got: {bad:.6}",
                             if *word == "trend" { "tf" } else { "sf" }
@@ -206,19 +209,16 @@ impl Evaluator<'_> {
         match special {
             Special::Absent => self.absent(&args[0], steps, sink),
             Special::AbsentOverTime => self.absent_over_time(&args[0], steps, sink),
-            Special::Vector => {
-                sink(Row::of(Labels::default(), self.scalar(&args[0], steps)?))
-            }
+            Special::Vector => sink(Row::of(Labels::default(), self.scalar(&args[0], steps)?)),
             Special::Timestamp => self.timestamps(&args[0], steps, sink),
-            Special::StartTimestamp => Err(QueryError::execution(
-                "start timestamps are not kept for this data",
-            )),
+            Special::StartTimestamp => {
+                Err(QueryError::execution("start timestamps are not kept for this data"))
+            }
             Special::LabelReplace => self.label_replace(args, steps, sink),
             Special::LabelJoin => self.label_join(args, steps, sink),
-            Special::Sort
-            | Special::SortDesc
-            | Special::SortByLabel
-            | Special::SortByLabelDesc => self.sort(expr, special, args, steps, sink),
+            Special::Sort | Special::SortDesc | Special::SortByLabel | Special::SortByLabelDesc => {
+                self.sort(expr, special, args, steps, sink)
+            }
             Special::Info => Err(QueryError::execution("function info is not available")),
             Special::HistogramQuantile
             | Special::HistogramQuantiles
@@ -252,8 +252,6 @@ impl Evaluator<'_> {
             let (one, other) = (self.scalar(&args[0], steps)?, self.scalar(&args[1], steps)?);
             Ok(one.iter().zip(&other).map(|(&a, &b)| wins(a, b)).collect())
         };
-        let nan = |a: f64, b: f64| a.is_nan() || b.is_nan();
-        let _ = nan;
         match function.run {
             Run::Special(Special::Time) => {
                 Ok(steps.iter().map(|time| time as f64 / 1000.0).collect())
@@ -384,7 +382,8 @@ impl Evaluator<'_> {
             rows.retain(|row| !row.is_empty());
         }
         if self.is_instant && steps.count() == 1 {
-            let names = args[1..].iter().map(|arg| self.text(arg)).collect::<Result<Vec<_>, _>>()?;
+            let names =
+                args[1..].iter().map(|arg| self.text(arg)).collect::<Result<Vec<_>, _>>()?;
             rows.sort_by(|a, b| match special {
                 Special::Sort => by_float(a.floats[0], b.floats[0], false),
                 Special::SortDesc => by_float(a.floats[0], b.floats[0], true),
@@ -425,7 +424,8 @@ fn natural(a: &str, b: &str) -> std::cmp::Ordering {
             return a.len().cmp(&b.len());
         };
         if x.is_ascii_digit() && y.is_ascii_digit() {
-            let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+            let digits =
+                |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
             let (one, other) = (a.split_at(digits(a)), b.split_at(digits(b)));
             let (p, q) = (one.0.trim_start_matches('0'), other.0.trim_start_matches('0'));
             let order = p.len().cmp(&q.len()).then_with(|| p.cmp(q));
@@ -447,7 +447,8 @@ fn natural(a: &str, b: &str) -> std::cmp::Ordering {
 fn absent_labels(selector: &Selector) -> Labels {
     let mut labels = Labels::default();
     for matcher in &selector.matchers {
-        let is_only = selector.matchers.iter().filter(|other| other.name == matcher.name).count() == 1;
+        let is_only =
+            selector.matchers.iter().filter(|other| other.name == matcher.name).count() == 1;
         if matcher.op == MatchOp::Equal && is_only && matcher.name != model::METRIC_NAME {
             labels = with(&labels, &matcher.name, &matcher.value);
         }
@@ -455,7 +456,7 @@ fn absent_labels(selector: &Selector) -> Labels {
     labels
 }
 
-/// Keeps the imports of the mixed path together with their users in `histogram_call`.
+/// Of which range, where its windows lie, and the steps.
 pub(super) type Place<'p> = (&'p Expr, Frame, Steps);
 
 /// What a mixed window holds.

@@ -60,8 +60,7 @@ fn right(times: &[i64], values: &[f64], last: usize, span: Span, is_counter: boo
 /// The samples of a window with one at each end.
 pub(super) fn extended(times: &[i64], values: &[f64], span: Span) -> (Vec<i64>, Vec<f64>) {
     let Some((first, last)) = bounds(times, span) else { return (Vec::new(), Vec::new()) };
-    let mut out =
-        (vec![span.start], vec![left(times, values, first, span, false)]);
+    let mut out = (vec![span.start], vec![left(times, values, first, span, false)]);
     for index in first..=last {
         if times[index] > span.start && times[index] < span.end {
             out.0.push(times[index]);
@@ -122,10 +121,7 @@ impl Evaluator<'_> {
                         | Rollup::Resets
                 )
             ),
-            _ => matches!(
-                rollups.first(),
-                Some(Rollup::Rate | Rollup::Increase | Rollup::Delta)
-            ),
+            _ => matches!(rollups.first(), Some(Rollup::Rate | Rollup::Increase | Rollup::Delta)),
         };
         if !allowed {
             let word = if frame.ends == Ends::Anchored { "anchored" } else { "smoothed" };

@@ -119,16 +119,10 @@ impl Evaluator<'_> {
     pub(super) fn note_collision(&self, collision: Collision, operation: Operation, at: usize) {
         let word = operation.as_str();
         if collision.resets {
-            self.notes.warn(
-                at,
-                format!("conflicting counter resets during histogram {word}"),
-            );
+            self.notes.warn(at, format!("conflicting counter resets during histogram {word}"));
         }
         if collision.bounds {
-            self.notes.info(
-                at,
-                format!("mismatched custom buckets were reconciled during {word}"),
-            );
+            self.notes.info(at, format!("mismatched custom buckets were reconciled during {word}"));
         }
     }
 }

@@ -49,7 +49,12 @@ pub(super) const SAME_LABELS: &str = "vector cannot contain metrics with the sam
 
 impl Evaluator<'_> {
     /// Evaluates an expression of type vector.
-    pub(super) fn rows(&self, expr: &Expr, steps: Steps, sink: &mut Sink<'_>) -> Result<(), QueryError> {
+    pub(super) fn rows(
+        &self,
+        expr: &Expr,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), QueryError> {
         if steps.count() > 1 && is_invariant(expr) {
             let count = steps.count();
             return self.rows(expr, Steps::instant(steps.start), &mut |row| {
@@ -285,12 +290,13 @@ fn is_invariant(expr: &Expr) -> bool {
 /// Whether rows of an expression stay different when their names go.
 fn is_unique_without_name(expr: &Expr) -> bool {
     match &expr.kind {
-        Kind::Selector(selector) => {
-            selector.matchers.iter().any(|matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal)
-        }
-        Kind::Paren(inner) | Kind::Subquery { expr: inner, .. } | Kind::Matrix { selector: inner, .. } => {
-            is_unique_without_name(inner)
-        }
+        Kind::Selector(selector) => selector
+            .matchers
+            .iter()
+            .any(|matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal),
+        Kind::Paren(inner)
+        | Kind::Subquery { expr: inner, .. }
+        | Kind::Matrix { selector: inner, .. } => is_unique_without_name(inner),
         // Its own name is gone already.
         Kind::Negate { .. } => true,
         Kind::Aggregate(aggregate) => {

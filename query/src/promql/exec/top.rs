@@ -68,12 +68,7 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    fn check_k(
-        &self,
-        op: AggregateOp,
-        param: &Expr,
-        params: &mut [f64],
-    ) -> Result<(), QueryError> {
+    fn check_k(&self, op: AggregateOp, param: &Expr, params: &mut [f64]) -> Result<(), QueryError> {
         for value in params {
             if op == AggregateOp::LimitRatio {
                 if value.is_nan() {
@@ -110,7 +105,7 @@ impl Evaluator<'_> {
     ) -> Result<(), QueryError> {
         let Some(param) = &aggregate.param else { return Ok(()) };
         let label = self.text(param)?;
-        if label.is_empty() {
+        if label.is_empty() || label.contains(char::REPLACEMENT_CHARACTER) {
             return Err(QueryError::execution(format!("invalid label name {}", quoted(&label))));
         }
         // Under `by`, the new label belongs to the group whether it was named or not.

@@ -11,6 +11,10 @@ pub(crate) use date::Date;
 
 /// A function of the language.
 #[derive(Debug)]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "doc and example are for the table of functions and its test")
+)]
 pub(crate) struct Function {
     pub(crate) name: &'static str,
     /// Types of the arguments; the last may be optional or repeated, see `variadic`.
@@ -144,7 +148,15 @@ const fn date(
     doc: &'static str,
     example: &'static str,
 ) -> Function {
-    Function { name, args: V, variadic: 1, returns: Type::Vector, run: Run::Date(run), doc, example }
+    Function {
+        name,
+        args: V,
+        variadic: 1,
+        returns: Type::Vector,
+        run: Run::Date(run),
+        doc,
+        example,
+    }
 }
 
 const fn range(

@@ -33,7 +33,8 @@ impl SampleSource for MemorySource {
         range: MsRange,
         _: &Budget,
     ) -> Result<Box<dyn SeriesSet>, StorageError> {
-        let mut set = MemorySet { labels: Vec::new(), samples: Vec::new(), notices: Notices::default() };
+        let mut set =
+            MemorySet { labels: Vec::new(), samples: Vec::new(), notices: Notices::default() };
         for (labels, (floats, histograms)) in &self.series {
             let matches = |m: &Matcher| m.matches(labels.get(&m.name).unwrap_or(""));
             if !matchers.iter().all(matches) || range.start_ms > range.end_ms {

@@ -34,7 +34,6 @@ pub(super) fn engine<'a>(
     limits: &'a model::Limits,
     delayed_names: bool,
 ) -> Engine<'a> {
-    let options =
-        EngineOptions { lookback_ms: 300_000, subquery_step_ms: 60_000, delayed_names };
+    let options = EngineOptions { lookback_ms: 300_000, subquery_step_ms: 60_000, delayed_names };
     Engine { options, limits, source, budget }
 }

@@ -113,8 +113,8 @@ fn item(token: &str, out: &mut Vec<Item>) -> Result<(), String> {
         return histograms(token, out);
     }
     let (body, count) = match token.rsplit_once('x') {
-        Some((body, count)) if !body.ends_with('0') || body.len() > 1 => (body, Some(times(count)?)),
-        _ => (token, None),
+        Some((body, count)) => (body, Some(times(count)?)),
+        None => (token, None),
     };
     let Some(count) = count else {
         out.push(Item::Float(float(body)?));
@@ -168,8 +168,7 @@ fn histograms(token: &str, out: &mut Vec<Item>) -> Result<(), String> {
     let end = rest.find("}}").ok_or("open histogram")? + 2;
     let step = literal(&rest[..end])?;
     let count = rest[end..].strip_prefix('x').ok_or("no repetition")?;
-    let operation =
-        if sign == "-" { histogram::Operation::Sub } else { histogram::Operation::Add };
+    let operation = if sign == "-" { histogram::Operation::Sub } else { histogram::Operation::Add };
     let mut value = first;
     push(out, &value);
     for _ in 0..times(count)? {

@@ -54,11 +54,8 @@ fn float(items: &[Item], index: usize) -> Option<f64> {
 }
 
 fn at(parts: &Parts<'_>, index: usize) -> Item {
-    let mut histogram = Histogram {
-        schema: CUSTOM_BUCKETS_SCHEMA,
-        is_float: true,
-        ..Histogram::default()
-    };
+    let mut histogram =
+        Histogram { schema: CUSTOM_BUCKETS_SCHEMA, is_float: true, ..Histogram::default() };
     let mut before = 0.0;
     for (bound, items) in &parts.buckets {
         let Some(count) = float(items, index) else { continue };

@@ -329,10 +329,9 @@ impl Wanted {
             },
             Value::Scalar(values) => match (self.scalar, self.series.first()) {
                 (Some(wanted), _) if close(wanted, values[0]) => Ok(()),
-                (None, Some((_, items))) => self.row(
-                    &Row::of(Labels::default(), values.clone()),
-                    items,
-                ),
+                (None, Some((_, items))) => {
+                    self.row(&Row::of(Labels::default(), values.clone()), items)
+                }
                 _ => Err(format!("scalar {values:?}, wanted {:?}", self.scalar)),
             },
             Value::Vector(rows) => self.rows(rows, question),
@@ -419,11 +418,9 @@ fn close(a: f64, b: f64) -> bool {
 }
 
 fn alike(wanted: &Histogram, got: &Histogram) -> bool {
-    let (wanted, got) =
-        (histogram::compacted(wanted.clone()), histogram::compacted(got.clone()));
-    let all = |a: &[f64], b: &[f64]| {
-        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| close(*a, *b))
-    };
+    let (wanted, got) = (histogram::compacted(wanted.clone()), histogram::compacted(got.clone()));
+    let all =
+        |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| close(*a, *b));
     wanted.schema == got.schema
         && close(wanted.count, got.count)
         && close(wanted.sum, got.sum)

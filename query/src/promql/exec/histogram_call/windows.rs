@@ -83,10 +83,8 @@ impl Evaluator<'_> {
     }
 
     fn note_mix(&self, name: &str, at: usize) {
-        let message = format!(
-            "encountered a mix of histograms and floats for metric name {}",
-            quoted(name)
-        );
+        let message =
+            format!("encountered a mix of histograms and floats for metric name {}", quoted(name));
         self.notes.warn(at, message);
     }
 

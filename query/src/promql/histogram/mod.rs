@@ -6,6 +6,10 @@ use model::{BucketSpan, CUSTOM_BUCKETS_SCHEMA, Histogram};
 
 use super::text::go_g;
 
+mod trim;
+
+pub(crate) use trim::trimmed;
+
 /// Counter reset hints.
 pub(crate) const UNKNOWN: u8 = 0;
 pub(crate) const RESET: u8 = 1;
@@ -50,6 +54,9 @@ pub(crate) struct Bucket {
     pub(crate) upper: f64,
     pub(crate) count: f64,
     pub(crate) is_zero: bool,
+    pub(crate) is_negative: bool,
+    /// Its place among the buckets of its sign.
+    pub(crate) index: i32,
     /// Which ends belong to it.
     pub(crate) has_lower: bool,
     pub(crate) has_upper: bool,
@@ -372,15 +379,15 @@ pub(crate) fn is_reset(now: &Histogram, before: &Histogram) -> bool {
 pub(crate) fn equal(a: &Histogram, b: &Histogram) -> bool {
     let same = |a: f64, b: f64| a == b || a.to_bits() == b.to_bits();
     let same_pairs = |a: Pairs, b: Pairs| {
-        let full = |pairs: Pairs| -> Pairs {
-            pairs.into_iter().filter(|pair| pair.1 != 0.0).collect()
-        };
+        let full =
+            |pairs: Pairs| -> Pairs { pairs.into_iter().filter(|pair| pair.1 != 0.0).collect() };
         full(a) == full(b)
     };
     a.schema == b.schema
         && same(a.count, b.count)
         && same(a.sum, b.sum)
-        && (is_custom(a) || (a.zero_threshold == b.zero_threshold && same(a.zero_count, b.zero_count)))
+        && (is_custom(a)
+            || (a.zero_threshold == b.zero_threshold && same(a.zero_count, b.zero_count)))
         && a.custom_values == b.custom_values
         && same_pairs(positive(a), positive(b))
         && same_pairs(negative(a), negative(b))
@@ -400,6 +407,8 @@ pub(crate) fn buckets(histogram: &Histogram) -> Vec<Bucket> {
                 upper,
                 count,
                 is_zero: false,
+                is_negative: false,
+                index,
                 has_lower: lower.is_none(),
                 has_upper: true,
             });
@@ -412,6 +421,8 @@ pub(crate) fn buckets(histogram: &Histogram) -> Vec<Bucket> {
             upper: -bound(index - 1, histogram.schema),
             count,
             is_zero: false,
+            is_negative: true,
+            index,
             has_lower: true,
             has_upper: false,
         });
@@ -422,6 +433,8 @@ pub(crate) fn buckets(histogram: &Histogram) -> Vec<Bucket> {
             upper: histogram.zero_threshold,
             count: histogram.zero_count,
             is_zero: true,
+            is_negative: false,
+            index: 0,
             has_lower: true,
             has_upper: true,
         });
@@ -432,54 +445,12 @@ pub(crate) fn buckets(histogram: &Histogram) -> Vec<Bucket> {
             upper: bound(index, histogram.schema),
             count,
             is_zero: false,
+            is_negative: false,
+            index,
             has_lower: false,
             has_upper: true,
         });
     }
-    out
-}
-
-/// Keeps observations up to (`keeps_below`) or from a bound on; a bucket that the bound cuts is
-/// divided as interpolation says.
-pub(crate) fn trimmed(histogram: &Histogram, limit: f64, keeps_below: bool) -> Histogram {
-    let mut out = histogram.clone();
-    let share = |bucket: &Bucket| -> f64 {
-        let below = fraction_below(histogram, bucket, limit);
-        if keeps_below { below } else { 1.0 - below }
-    };
-    let (mut count, mut sum) = (0.0, 0.0);
-    let mut negatives: Pairs = Vec::new();
-    let mut positives: Pairs = Vec::new();
-    let all = buckets(histogram);
-    let mut iter = all.iter();
-    let mut keep = |bucket: &Bucket| {
-        let kept = bucket.count * share(bucket);
-        count += kept;
-        if kept != 0.0 {
-            sum += kept * (bucket.lower.max(-f64::MAX) + bucket.upper.min(f64::MAX)) / 2.0;
-        }
-        kept
-    };
-    for (index, _) in negative(histogram).into_iter().rev() {
-        if let Some(bucket) = iter.next() {
-            negatives.push((index, keep(bucket)));
-        }
-    }
-    negatives.reverse();
-    if all.iter().any(|bucket| bucket.is_zero)
-        && let Some(bucket) = iter.next()
-    {
-        out.zero_count = keep(bucket);
-    }
-    for (index, _) in positive(histogram) {
-        if let Some(bucket) = iter.next() {
-            positives.push((index, keep(bucket)));
-        }
-    }
-    set_buckets(&mut out, &positives, &negatives);
-    out.count = count;
-    out.sum = sum;
-    out.is_float = true;
     out
 }
 
@@ -507,7 +478,7 @@ fn fraction_below(histogram: &Histogram, bucket: &Bucket, limit: f64) -> f64 {
 
 /// Bounds of the zero bucket where only one sign has buckets: it cannot hold the other's.
 fn narrowed(histogram: &Histogram, mut bucket: Bucket) -> Bucket {
-    if is_custom(histogram) || !(bucket.lower <= 0.0 && bucket.upper >= 0.0) {
+    if !(bucket.lower <= 0.0 && bucket.upper >= 0.0) {
         return bucket;
     }
     let (has_negative, has_positive) =
@@ -559,7 +530,7 @@ pub(crate) fn quantile(histogram: &Histogram, q: f64) -> (f64, NanNote) {
     let Some(bucket) = found else {
         return (f64::NAN, if has_nan { NanNote::Result } else { NanNote::None });
     };
-    let mut bucket = narrowed(histogram, bucket);
+    let mut bucket = if is_custom(histogram) { bucket } else { narrowed(histogram, bucket) };
     if is_custom(histogram) {
         if bucket.lower == f64::NEG_INFINITY {
             if bucket.upper <= 0.0 {
@@ -572,11 +543,7 @@ pub(crate) fn quantile(histogram: &Histogram, q: f64) -> (f64, NanNote) {
     }
     let count = count.min(histogram.count);
     if count < rank {
-        return if has_nan {
-            (f64::NAN, NanNote::Result)
-        } else {
-            (bucket.upper, NanNote::None)
-        };
+        return if has_nan { (f64::NAN, NanNote::Result) } else { (bucket.upper, NanNote::None) };
     }
     let note = if has_nan && total < histogram.count { NanNote::Skew } else { NanNote::None };
     let inside = if forward { rank - (count - bucket.count) } else { count - rank };

@@ -49,7 +49,7 @@ impl Evaluator<'_> {
                     for &q in &q {
                         self.check_quantile(q, arg.start);
                     }
-                    let text = q.first().map_or_else(String::new, |&q| go_g(q));
+                    let text = q.first().map_or_else(String::new, |&q| open_metrics_float(q));
                     wanted.push((Some((label.clone(), text)), q));
                 }
                 self.over_histograms(&Ask::Quantiles(wanted), &args[0], steps, sink)
@@ -222,10 +222,19 @@ impl Evaluator<'_> {
     }
 }
 
+/// A float as OpenMetrics prints it in labels: whole numbers with `.0`.
+fn open_metrics_float(value: f64) -> String {
+    let text = go_g(value);
+    if value.is_finite() && !text.contains(['.', 'e']) { text + ".0" } else { text }
+}
+
+/// A label to put on the answer, and the quantile at each step.
+type Wanted = (Option<(String, String)>, Vec<f64>);
+
 /// What is asked of each histogram.
 enum Ask {
     /// A label and value for each quantile, and the quantile at each step.
-    Quantiles(Vec<(Option<(String, String)>, Vec<f64>)>),
+    Quantiles(Vec<Wanted>),
     Fraction(Vec<f64>, Vec<f64>),
 }
 

@@ -8,8 +8,8 @@ use model::{Limits, METRIC_NAME};
 use storage::{MatchOp, Matcher};
 
 use super::ast::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Cardinality, Ends, Expr, Kind, Matching, Selector,
-    Shift,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Cardinality, Ends, Expr, Kind, Matching,
+    Selector, Shift,
 };
 use super::check::check;
 use super::error::ParseError;
@@ -52,7 +52,9 @@ pub(crate) fn parse(input: &str, limits: ParseLimits) -> Result<Expr, ParseError
 /// Errors: as [`parse`], and anything that is not a plain selector.
 pub(crate) fn parse_selector(input: &str, limits: ParseLimits) -> Result<Vec<Matcher>, ParseError> {
     match parse(input, limits)?.kind {
-        Kind::Selector(selector) if selector.shift.offset.is_none() && selector.shift.at.is_none() => {
+        Kind::Selector(selector)
+            if selector.shift.offset.is_none() && selector.shift.at.is_none() =>
+        {
             Ok(selector.matchers)
         }
         _ => Err(ParseError::new(0, "expected a series selector")),
@@ -97,7 +99,11 @@ impl<'a> Parser<'a> {
 
     fn lexeme(&self) -> Lexeme {
         let end = self.input.len();
-        self.lexemes.get(self.next).copied().unwrap_or(Lexeme { token: Token::End, start: end, end })
+        self.lexemes.get(self.next).copied().unwrap_or(Lexeme {
+            token: Token::End,
+            start: end,
+            end,
+        })
     }
 
     fn peek(&self) -> Token {
@@ -122,7 +128,12 @@ impl<'a> Parser<'a> {
         found
     }
 
-    fn expect(&mut self, token: Token, context: &str, expected: &str) -> Result<Lexeme, ParseError> {
+    fn expect(
+        &mut self,
+        token: Token,
+        context: &str,
+        expected: &str,
+    ) -> Result<Lexeme, ParseError> {
         if self.peek() == token { Ok(self.take()) } else { Err(self.unexpected(context, expected)) }
     }
 
@@ -176,8 +187,7 @@ impl<'a> Parser<'a> {
     }
 
     fn too_deep(&self, limit: usize) -> ParseError {
-        let message =
-            format!("query is nested too deeply (limits.query.max_expr_depth={limit})");
+        let message = format!("query is nested too deeply (limits.query.max_expr_depth={limit})");
         ParseError::new(self.lexeme().start, message)
     }
 
@@ -321,7 +331,9 @@ impl<'a> Parser<'a> {
     fn call(&mut self) -> Result<Expr, ParseError> {
         let name = self.take();
         let text = self.text_of(name);
-        let function = find(text).or_else(|| find(&text.to_ascii_lowercase()).filter(|_| name.token != Token::Identifier));
+        let function = find(text).or_else(|| {
+            find(&text.to_ascii_lowercase()).filter(|_| name.token != Token::Identifier)
+        });
         let Some(function) = function else {
             let message = format!("unknown function with name {}", quoted(text));
             return Err(ParseError::new(name.start, message));
@@ -501,7 +513,9 @@ impl<'a> Parser<'a> {
         if let Some(name) = &name {
             matchers.push(equal(METRIC_NAME, name, first.start)?);
         }
-        if let [one, other, ..] = names.as_slice() {
+        if name.is_some()
+            && let [one, other, ..] = names.as_slice()
+        {
             let message =
                 format!("metric name must not be set twice: {} or {}", quoted(one), quoted(other));
             return Err(ParseError::new(first.start, message));
