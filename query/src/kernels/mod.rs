@@ -13,7 +13,7 @@ mod roll;
 mod tests;
 mod windows;
 
-pub(crate) use numbers::{Kahan, Mean, Variance, linear_regression, quantile, quantile_of_sorted};
+pub(crate) use numbers::{Kahan, Mean, Variance, linear_regression, quantile};
 pub(crate) use rate::{Extrapolation, counter_increase, extrapolate};
 pub(crate) use roll::{Rollup, roll};
 pub(crate) use windows::{Steps, Windows};

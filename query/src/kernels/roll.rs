@@ -104,6 +104,8 @@ fn one(
         Rollup::Stdvar => variance(values),
         Rollup::Stddev => variance(values).sqrt(),
         Rollup::Quantile(q) => quantile(q, copied(scratch, values)),
+        // Where a value is no number, neither is the deviation.
+        Rollup::Mad if values.iter().any(|value| value.is_nan()) => f64::NAN,
         Rollup::Mad => {
             let median = quantile(0.5, copied(scratch, values));
             scratch.iter_mut().for_each(|value| *value = (*value - median).abs());
