@@ -1,1 +1,3 @@
-//! To be built.
+//! OTLP: the OpenTelemetry protocol, in protobuf and JSON.
+
+pub(crate) mod response;
