@@ -5,13 +5,13 @@
 //! that the log keeps beside the bytes.
 
 use bytes::Bytes;
-use model::{Batch, Limits, Protocol, Rejections, TenantId, Wire};
+use model::{Batch, Limits, Protocol, Rejections, Signal, TenantId, Wire};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-use crate::IngestOptions;
 use crate::body::{self, DecompressError};
 use crate::raw_cache::{STREAMS_MAX, StreamCache};
 use crate::series_cache::SeriesCache;
+use crate::{IngestOptions, otlp};
 
 /// Turns bodies into batches. Holds the caches from raw bytes to series and streams, so one is
 /// shared by all requests.
@@ -117,6 +117,21 @@ fn decode_plain(
     body: Bytes,
     ctx: &DecodeContext<'_>,
 ) -> Result<(Batch, Rejections), DecodeError> {
-    drop((body, ctx.limits));
-    Err(DecodeError::Undecodable(format!("{protocol:?} is not spoken yet")))
+    match protocol {
+        Protocol::OtlpLogsProtobuf => otlp::logs::decode(body, ctx),
+        Protocol::OtlpLogsJson => {
+            otlp::logs::decode(otlp::json::to_protobuf(Signal::Logs, &body)?, ctx)
+        }
+        Protocol::OtlpTracesProtobuf => otlp::traces::decode(body, ctx),
+        Protocol::OtlpTracesJson => {
+            otlp::traces::decode(otlp::json::to_protobuf(Signal::Traces, &body)?, ctx)
+        }
+        Protocol::OtlpMetricsProtobuf
+        | Protocol::OtlpMetricsJson
+        | Protocol::RemoteWrite1
+        | Protocol::LokiPushProtobuf
+        | Protocol::LokiPushJson => {
+            Err(DecodeError::Undecodable(format!("{protocol:?} is not spoken yet")))
+        }
+    }
 }

@@ -69,9 +69,4 @@ impl Permit {
         self.bytes = self.bytes.max(bytes);
         Ok(())
     }
-
-    /// Units: bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
 }

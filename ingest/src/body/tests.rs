@@ -107,7 +107,6 @@ async fn the_gate_makes_waiters_leave_and_lets_giants_pass_alone() {
     assert!(gate.enter(5 << 10).await.is_err());
     drop(permit);
     let giant = gate.enter(1 << 30).await.unwrap();
-    assert_eq!(giant.bytes(), 1 << 30);
     assert!(gate.enter(1).await.is_err());
     drop(giant);
     assert_eq!(gate.used_bytes(), 0);

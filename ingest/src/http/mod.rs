@@ -3,7 +3,10 @@
 //! One handler serves all of them: tenant, body, decoding, [`Sink`], answer. What differs between
 //! protocols stands in `dialect`, what differs between HTTP and gRPC in `grpc`.
 
+mod grpc;
 mod routes;
+#[cfg(test)]
+mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -95,6 +98,13 @@ impl Ingest {
     /// OTLP over HTTP and gRPC, remote write, Loki push; to be merged into the server's router.
     pub fn router(self: &Arc<Self>) -> Router {
         routes::router(self)
+    }
+
+    /// The answer to a call of a gRPC service that no route serves (UNIMPLEMENTED), for the server's
+    /// fallback; nothing when the request is no gRPC.
+    #[must_use]
+    pub fn unknown_grpc(headers: &HeaderMap) -> Option<Response> {
+        grpc::unimplemented(headers)
     }
 
     #[must_use]

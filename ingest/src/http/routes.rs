@@ -10,7 +10,7 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
 use model::Signal;
 
-use super::Ingest;
+use super::{Ingest, grpc};
 use crate::dialect::Dialect;
 
 /// Every path that takes data over plain HTTP.
@@ -35,7 +35,7 @@ const PATHS: [(&str, Dialect); 16] = [
 ];
 
 pub(super) fn router(ingest: &Arc<Ingest>) -> Router {
-    let mut router = Router::new();
+    let mut router = grpc::router(ingest);
     for (path, dialect) in PATHS {
         router = router.route(path, endpoint(ingest, path, dialect));
     }
