@@ -1,19 +1,24 @@
 //! Bytes in, [`model::Batch`] out: one folder for each protocol, one place for each duty they share.
 //!
 //! A request goes `body` (cap, decompress) -> a protocol's decoder (one pass) -> [`Sink`]. What went
-//! wrong is a class of `failure`, which alone knows how each protocol says it. This crate never
+//! wrong is a class of `failure`; `dialect` knows how each protocol says it. This crate never
 //! imports storage: the root implements [`Sink`] with it, and replays its log through [`Decoder`].
 
 mod body;
 mod decoder;
+mod dialect;
 mod failure;
 mod http;
 mod loki;
 mod otlp;
+mod raw_cache;
 mod remote_write;
+mod series_cache;
 mod sink;
+mod stats;
 
 pub use decoder::{DecodeError, Decoded, Decoder};
 pub use failure::{Class, Failure};
 pub use http::{Ingest, IngestOptions, IngestStats};
 pub use sink::{Accepted, Sink, Taken};
+pub use stats::{Arrival, Problem};
