@@ -28,6 +28,15 @@ pub enum DecodeError {
     TooBig(String),
 }
 
+/// What a protocol's decoder may look at beside the body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DecodeContext<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) limits: &'a Limits,
+    pub(crate) received_ns: i64,
+    pub(crate) series: &'a crate::series_cache::SeriesCache,
+}
+
 impl Decoder {
     #[must_use]
     pub fn new(limits: Limits) -> Decoder {

@@ -5,13 +5,17 @@
 //! imports storage: the root implements [`Sink`] with it, and replays its log through [`Decoder`].
 
 mod body;
+mod checks;
 mod decoder;
 mod failure;
 mod http;
 mod loki;
 mod otlp;
 mod remote_write;
+mod series_cache;
 mod sink;
+#[cfg(test)]
+mod testing;
 
 pub use decoder::{DecodeError, Decoded, Decoder};
 pub use failure::{Class, Failure};

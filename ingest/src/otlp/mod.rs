@@ -1,1 +1,3 @@
-//! To be built.
+//! OTLP.
+
+pub(crate) mod metrics;
