@@ -5,6 +5,7 @@ use model::{Batch, Histogram, Limits, MetricsBatch, Rejections, TenantId};
 
 use crate::decoder::{DecodeContext, DecodeError};
 use crate::otlp::metrics::TranslationOptions;
+use crate::raw_cache::StreamCache;
 use crate::series_cache::SeriesCache;
 
 #[path = "../../tests/support/remote_write_cases.rs"]
@@ -18,6 +19,7 @@ pub(crate) struct Bench {
     pub(crate) limits: Limits,
     pub(crate) received_ns: i64,
     pub(crate) series: SeriesCache,
+    pub(crate) streams: StreamCache,
 }
 
 type Decode = fn(Bytes, &DecodeContext<'_>) -> Result<(Batch, Rejections), DecodeError>;
@@ -29,6 +31,7 @@ impl Bench {
             limits: Limits::default(),
             received_ns: 1_800_000_000 * model::NS_PER_S,
             series: SeriesCache::new(translation),
+            streams: StreamCache::new(1000),
         }
     }
 
@@ -42,6 +45,7 @@ impl Bench {
             limits: &self.limits,
             received_ns: self.received_ns,
             series: &self.series,
+            streams: &self.streams,
         };
         decode(Bytes::copy_from_slice(body), &ctx)
     }

@@ -1,5 +1,7 @@
 //! The remote write conformance cases as plain structs, for tests of the decoder and of the server.
 //!
+//! Both include this file by its path.
+//!
 //! Nothing here judges: a case is what was sent, what the reference answered, what it stored.
 
 use std::path::PathBuf;
@@ -8,52 +10,51 @@ use serde_json::Value;
 
 /// One sequence of requests to an empty store.
 #[derive(Debug)]
-pub struct Case {
-    pub id: String,
+pub(crate) struct Case {
+    pub(crate) id: String,
     /// MUST, SHOULD or MAY.
-    pub level: String,
-    pub out_of_order_window_ms: i64,
-    pub steps: Vec<Step>,
-    pub stored: Vec<StoredSeries>,
-    pub stored_exemplars: Vec<StoredExemplar>,
+    pub(crate) level: String,
+    pub(crate) out_of_order_window_ms: i64,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) stored: Vec<StoredSeries>,
+    pub(crate) stored_exemplars: Vec<StoredExemplar>,
 }
 
 /// One request and the reference's answer.
 #[derive(Debug)]
-pub struct Step {
+pub(crate) struct Step {
     /// `1.0` or `2.0`.
-    pub protocol: String,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
-    pub reference_status: u16,
+    pub(crate) protocol: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) reference_status: u16,
 }
 
 /// A series in the reference's store at the end; labels in ascending order of name.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StoredSeries {
-    pub labels: Vec<(String, String)>,
-    pub samples: Vec<StoredSample>,
+pub(crate) struct StoredSeries {
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) samples: Vec<StoredSample>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct StoredSample {
-    pub time_ms: i64,
+pub(crate) struct StoredSample {
+    pub(crate) time_ms: i64,
     /// A float as Go writes it, `stale`, or a histogram literal (`{{...}}`).
-    pub value: String,
+    pub(crate) value: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct StoredExemplar {
-    pub series: Vec<(String, String)>,
-    pub labels: Vec<(String, String)>,
-    pub time_ms: i64,
-    pub value: String,
+pub(crate) struct StoredExemplar {
+    pub(crate) series: Vec<(String, String)>,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) time_ms: i64,
+    pub(crate) value: String,
 }
 
 /// The folder of conformance data: `TERCET_CONFORMANCE`, or beside the repository.
-pub fn folder() -> Option<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "tests find their data by the environment")]
-    let named = std::env::var("TERCET_CONFORMANCE").ok().map(PathBuf::from);
+pub(crate) fn folder() -> Option<PathBuf> {
+    let named = std::env::var_os("TERCET_CONFORMANCE").map(PathBuf::from);
     let root = env!("CARGO_MANIFEST_DIR");
     named
         .into_iter()
@@ -66,7 +67,7 @@ pub fn folder() -> Option<PathBuf> {
 }
 
 /// Reads `remote_write/cases.jsonl` of `folder`.
-pub fn load(folder: &std::path::Path) -> Vec<Case> {
+pub(crate) fn load(folder: &std::path::Path) -> Vec<Case> {
     let text = std::fs::read_to_string(folder.join("remote_write/cases.jsonl")).unwrap();
     text.lines().map(|line| case(&serde_json::from_str(line).unwrap())).collect()
 }

@@ -1,3 +1,4 @@
-//! OTLP.
+//! OTLP: the OpenTelemetry protocol, in protobuf and JSON.
 
 pub(crate) mod metrics;
+pub(crate) mod response;

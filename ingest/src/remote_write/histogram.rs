@@ -122,7 +122,7 @@ pub(crate) fn check(histogram: &Histogram) -> Result<(), String> {
     let adds_up = if histogram.sum.is_nan() {
         in_buckets <= histogram.count
     } else {
-        in_buckets >= histogram.count && in_buckets <= histogram.count
+        in_buckets == histogram.count
     };
     if adds_up {
         return Ok(());

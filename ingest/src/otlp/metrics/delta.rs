@@ -233,9 +233,7 @@ pub(super) fn layout(counts: impl IntoIterator<Item = (i64, f64)>) -> (Vec<Bucke
         let gap = index - next;
         match spans.last_mut() {
             Some(span) if gap <= GAP_FILLED_MAX => {
-                for _ in 0..gap {
-                    buckets.push(0.0);
-                }
+                buckets.extend(std::iter::repeat_n(0.0, gap as usize));
                 span.length += gap as u32 + 1;
             }
             _ => spans.push(BucketSpan { offset: gap as i32, length: 1 }),

@@ -32,7 +32,7 @@ use crate::decoder::{DecodeContext, DecodeError};
 use crate::series_cache::{Refusal, mix};
 
 pub(crate) use delta::DeltaTable;
-pub(crate) use options::{DeltaMode, Promote, Strategy, TranslationOptions};
+pub use options::{DeltaMode, Promote, Strategy, TranslationOptions};
 
 use labels::{Context, Names, ScopeRef};
 use metric::{Data, Metric};

@@ -2,7 +2,7 @@
 
 /// Escaping and suffixes of names (Prometheus' `otlp.translation_strategy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Strategy {
+pub enum Strategy {
     #[default]
     UnderscoreEscapingWithSuffixes,
     UnderscoreEscapingWithoutSuffixes,
@@ -27,7 +27,7 @@ impl Strategy {
 
 /// What becomes of points with delta temporality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum DeltaMode {
+pub enum DeltaMode {
     /// They are added up into counters that only grow (see `delta`).
     #[default]
     Accumulate,
@@ -39,7 +39,7 @@ pub(crate) enum DeltaMode {
 
 /// Which resource attributes become labels of every series.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Promote {
+pub enum Promote {
     /// Those with these keys, in this order.
     Listed(Vec<String>),
     /// All except those with these keys.
@@ -55,23 +55,23 @@ impl Default for Promote {
 /// The settings of the translation. The defaults are those of Prometheus' configuration file, but
 /// for deltas, which Prometheus refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TranslationOptions {
-    pub(crate) strategy: Strategy,
-    pub(crate) delta: DeltaMode,
-    pub(crate) promote: Promote,
+pub struct TranslationOptions {
+    pub strategy: Strategy,
+    pub delta: DeltaMode,
+    pub promote: Promote,
     /// `service.name` and its like stay in `target_info` as well.
-    pub(crate) keep_identifying_attributes: bool,
-    pub(crate) target_info: bool,
+    pub keep_identifying_attributes: bool,
+    pub target_info: bool,
     /// `otel_scope_name`, `otel_scope_version`, `otel_scope_schema_url`, `otel_scope_<attribute>`.
-    pub(crate) scope_labels: bool,
+    pub scope_labels: bool,
     /// `__type__` and `__unit__`.
-    pub(crate) type_and_unit_labels: bool,
+    pub type_and_unit_labels: bool,
     /// Explicit histograms become native ones with custom buckets.
-    pub(crate) histograms_to_nhcb: bool,
+    pub histograms_to_nhcb: bool,
     /// `_x` becomes `key_x`.
-    pub(crate) label_underscore_prefix: bool,
+    pub label_underscore_prefix: bool,
     /// `a..b` becomes `a__b` and not `a_b`.
-    pub(crate) keep_multiple_underscores: bool,
+    pub keep_multiple_underscores: bool,
 }
 
 impl Default for TranslationOptions {
