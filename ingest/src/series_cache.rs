@@ -84,6 +84,18 @@ impl<V> Generations<V> {
         self.young.get_mut(&key)
     }
 
+    /// A copy of the entry, by one probe where it is young.
+    #[inline]
+    pub(crate) fn get_cloned(&mut self, key: u128) -> Option<V>
+    where
+        V: Clone,
+    {
+        if let Some(value) = self.young.get(&key) {
+            return Some(value.clone());
+        }
+        self.get(key).cloned()
+    }
+
     pub(crate) fn insert(&mut self, key: u128, value: V) {
         if self.young.len() >= self.half_max {
             self.old = std::mem::take(&mut self.young);
@@ -155,8 +167,8 @@ impl SeriesCache {
         let tenant = tenant_hash(tenant);
         let key = raw_hash ^ tenant;
         let shard = &self.by_raw[shard_of(key)];
-        if let Some(series) = shard.lock().get(key) {
-            return Ok(Arc::clone(series));
+        if let Some(series) = shard.lock().get_cloned(key) {
+            return Ok(series);
         }
         let series = self.shared(tenant, make()?);
         shard.lock().insert(key, Arc::clone(&series));
