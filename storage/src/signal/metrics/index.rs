@@ -99,7 +99,7 @@ impl Bitset {
 
     fn meets_run(&self, run: Range<u32>) -> bool {
         // Runs are short or the set is dense: looking at each is quick either way.
-        run.into_iter().any(|number| self.contains(number))
+        (run.start..run.end.min(self.count as u32)).any(|number| self.contains(number))
     }
 
     /// Numbers in ascending order.
