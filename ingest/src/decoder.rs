@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use crate::body::{self, DecompressError};
 use crate::raw_cache::{STREAMS_MAX, StreamCache};
 use crate::series_cache::SeriesCache;
-use crate::{IngestOptions, otlp};
+use crate::{IngestOptions, TranslationOptions, loki, otlp, remote_write};
 
 /// Turns bodies into batches. Holds the caches from raw bytes to series and streams, so one is
 /// shared by all requests.
@@ -80,6 +80,12 @@ impl Decoder {
         }
     }
 
+    /// The same decoder, with OTLP metrics translated by `options`.
+    #[must_use]
+    pub fn with_translation(self, options: TranslationOptions) -> Decoder {
+        Decoder { series: SeriesCache::new(options), ..self }
+    }
+
     /// Decompresses and decodes `wire`.
     ///
     /// Errors: Undecodable, TooBig.
@@ -126,12 +132,12 @@ fn decode_plain(
         Protocol::OtlpTracesJson => {
             otlp::traces::decode(otlp::json::to_protobuf(Signal::Traces, &body)?, ctx)
         }
-        Protocol::OtlpMetricsProtobuf
-        | Protocol::OtlpMetricsJson
-        | Protocol::RemoteWrite1
-        | Protocol::LokiPushProtobuf
-        | Protocol::LokiPushJson => {
-            Err(DecodeError::Undecodable(format!("{protocol:?} is not spoken yet")))
+        Protocol::OtlpMetricsProtobuf => otlp::metrics::decode(body, ctx),
+        Protocol::OtlpMetricsJson => {
+            otlp::metrics::decode(otlp::json::to_protobuf(Signal::Metrics, &body)?, ctx)
         }
+        Protocol::RemoteWrite1 => remote_write::decode(body, ctx),
+        Protocol::LokiPushJson => loki::decode_json(body, ctx),
+        Protocol::LokiPushProtobuf => loki::decode_protobuf(body, ctx),
     }
 }

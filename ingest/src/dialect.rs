@@ -12,6 +12,7 @@ use model::{Encoding, Protocol, Reason, Rejections, Signal};
 use crate::body::encoding_from_name;
 use crate::failure::{Class, Failure};
 use crate::otlp;
+use crate::remote_write;
 
 /// A family of endpoints that share how they answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +61,10 @@ impl Dialect {
                 let body = otlp::response::export_response(signal, rejections, json);
                 respond(StatusCode::OK, content_type(json), body)
             }
-            Dialect::RemoteWrite | Dialect::Loki if rejections.is_empty() => {
+            Dialect::RemoteWrite | Dialect::Loki
+                if rejections.is_empty()
+                    || self == Dialect::RemoteWrite && remote_write::is_success(rejections) =>
+            {
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 response

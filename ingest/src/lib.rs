@@ -5,6 +5,7 @@
 //! imports storage: the root implements [`Sink`] with it, and replays its log through [`Decoder`].
 
 mod body;
+mod checks;
 mod decoder;
 mod dialect;
 mod failure;
@@ -16,9 +17,12 @@ mod remote_write;
 mod series_cache;
 mod sink;
 mod stats;
+#[cfg(test)]
+mod testing;
 
 pub use decoder::{DecodeError, Decoded, Decoder};
 pub use failure::{Class, Failure};
 pub use http::{Ingest, IngestOptions, IngestStats};
+pub use otlp::metrics::{DeltaMode, Promote, Strategy, TranslationOptions};
 pub use sink::{Accepted, Sink, Taken};
 pub use stats::{Arrival, Problem};

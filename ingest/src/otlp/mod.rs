@@ -9,6 +9,7 @@ mod envelope;
 pub(crate) mod json;
 pub(crate) mod labels;
 pub(crate) mod logs;
+pub(crate) mod metrics;
 pub(crate) mod response;
 pub(crate) mod traces;
 mod values;
