@@ -11,17 +11,19 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use crate::body::{self, DecompressError};
 use crate::raw_cache::{STREAMS_MAX, StreamCache};
 use crate::series_cache::SeriesCache;
-use crate::{IngestOptions, TranslationOptions, loki, otlp, remote_write};
+use crate::{TranslationOptions, loki, otlp, remote_write};
 
 /// Turns bodies into batches. Holds the caches from raw bytes to series and streams, so one is
 /// shared by all requests.
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
-    decompressed_bytes_max: usize,
     series: SeriesCache,
     streams: StreamCache,
 }
+
+/// Slices of an arena count in `u32`.
+const ARENA_BYTES_MAX: usize = u32::MAX as usize;
 
 /// What every protocol's `decode` is given beside the body.
 #[derive(Debug, Clone, Copy)]
@@ -69,15 +71,10 @@ impl From<model::wire::WireError> for DecodeError {
 }
 
 impl Decoder {
-    /// A decoder with the default cap on decompressed bodies.
+    /// A decoder that judges records by `limits`.
     #[must_use]
     pub fn new(limits: Limits) -> Decoder {
-        Decoder {
-            limits,
-            decompressed_bytes_max: IngestOptions::default().decompressed_bytes_max,
-            series: SeriesCache::default(),
-            streams: StreamCache::new(STREAMS_MAX),
-        }
+        Decoder { limits, series: SeriesCache::default(), streams: StreamCache::new(STREAMS_MAX) }
     }
 
     /// The same decoder, with OTLP metrics translated by `options`.
@@ -86,14 +83,15 @@ impl Decoder {
         Decoder { series: SeriesCache::new(options), ..self }
     }
 
-    /// Decompresses and decodes `wire`.
+    /// Decompresses and decodes `wire`, which was accepted once and comes from the log: the cap on
+    /// decompressed bodies may have been larger then, so that only the arena's own size counts here.
     ///
     /// Errors: Undecodable, TooBig.
     pub fn decode(&self, tenant: &TenantId, wire: &Wire) -> Result<Decoded, DecodeError> {
-        self.decode_within(tenant, wire, self.decompressed_bytes_max)
+        self.decode_within(tenant, wire, ARENA_BYTES_MAX)
     }
 
-    /// The same with another cap on the decompressed body. Units: bytes.
+    /// The same for bytes from the network, with the cap that they are under. Units: bytes.
     pub(crate) fn decode_within(
         &self,
         tenant: &TenantId,
@@ -101,7 +99,7 @@ impl Decoder {
         decompressed_bytes_max: usize,
     ) -> Result<Decoded, DecodeError> {
         let plain = body::decompress(wire.encoding, &wire.bytes, decompressed_bytes_max)?;
-        if u32::try_from(plain.len()).is_err() {
+        if plain.len() > ARENA_BYTES_MAX {
             return Err(DecodeError::TooBig("body is larger than 4 GiB".to_owned()));
         }
         let body_hash = xxh3_128_with_seed(&plain, wire.protocol as u64);

@@ -168,9 +168,10 @@ impl Stats {
 
     fn add_discarded(&self, tenant: &TenantId, signal: Signal, reason: Reason, count: u64) {
         let mut discarded = self.discarded.lock();
-        let known = discarded.keys().any(|(name, ..)| name == tenant.as_str());
-        let room = discarded.len() < TENANTS_MAX * Reason::ALL.len();
-        let name = if known || room { tenant.as_str() } else { "other" };
+        let mut tenants: Vec<&str> = discarded.keys().map(|(name, ..)| name.as_str()).collect();
+        tenants.dedup();
+        let has_place = tenants.len() < TENANTS_MAX || tenants.contains(&tenant.as_str());
+        let name = if has_place { tenant.as_str() } else { "other" };
         *discarded.entry((name.to_owned(), signal, reason)).or_default() += count;
     }
 
@@ -277,5 +278,33 @@ fn protocol_word(protocol: Protocol) -> &'static str {
         Protocol::RemoteWrite1 => "remote_write",
         Protocol::LokiPushProtobuf => "loki_protobuf",
         Protocol::LokiPushJson => "loki_json",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_tenants_and_problems_stays_bounded() {
+        let stats = Stats::default();
+        let mut rejections = Rejections::default();
+        rejections.add(Reason::TooOld, 2, || "é".repeat(500));
+        for n in 0..400 {
+            let tenant = TenantId::parse(&format!("t{n}")).unwrap();
+            stats.count_discarded(&tenant, Protocol::OtlpLogsJson, n, &rejections);
+            stats.count_refused(&tenant, Signal::Logs, n, &Failure::new(Class::TooBig, "x"));
+        }
+        let discarded: Vec<f64> = stats
+            .snapshot()
+            .counters
+            .into_iter()
+            .filter(|(name, ..)| *name == "ingest_discarded_records_total")
+            .map(|(.., count)| count)
+            .collect();
+        assert_eq!((discarded.len(), discarded.iter().sum::<f64>()), (TENANTS_MAX + 1, 800.0));
+        let problems = stats.problems();
+        assert_eq!((problems.len(), problems[0].time_ns), (PROBLEMS_MAX, 399));
+        assert!(problems.iter().all(|problem| problem.message.len() <= TEXT_BYTES_MAX));
     }
 }

@@ -473,3 +473,58 @@ async fn duplicates_are_acknowledged_and_counted() {
     assert_eq!(count("ingest_received_records_total"), 1.0);
     assert!(count("ingest_received_bytes_total") > 0.0);
 }
+
+/// A remote write request of one sample, in a snappy block.
+fn remote_write() -> Vec<u8> {
+    let mut plain = Vec::new();
+    put_message(&mut plain, 1, |out| {
+        put_message(out, 1, |out| {
+            put_bytes(out, 1, b"__name__");
+            put_bytes(out, 2, b"up");
+        });
+        put_message(out, 2, |out| {
+            model::wire::put_fixed64(out, 1, 1f64.to_bits());
+            model::wire::put_uint(out, 2, (NOW_NS / model::NS_PER_MS) as u64);
+        });
+    });
+    snap::raw::Encoder::new().compress_vec(&plain).unwrap()
+}
+
+#[tokio::test]
+async fn remote_write_and_loki_push_answer_in_their_own_words() {
+    let bench = Bench::new();
+    let push =
+        format!(r#"{{"streams":[{{"stream":{{"app":"a"}},"values":[["{NOW_NS}","hi"]]}}]}}"#);
+    let snappy = [PROTOBUF, ("content-encoding", "snappy")];
+    for path in ["/api/v1/write", "/api/v1/push", "/ds/prometheus/api/v1/write"] {
+        let answer = bench.post(path, &snappy, remote_write()).await;
+        assert_eq!((answer.status, answer.text()), (StatusCode::NO_CONTENT, ""), "{path}");
+        assert!(!answer.headers.contains_key("x-prometheus-remote-write-samples-written"));
+    }
+    for path in ["/loki/api/v1/push", "/ds/loki/loki/api/v1/push"] {
+        assert_eq!(bench.post(path, &[JSON], push.clone()).await.status, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(bench.sink.kept.lock().len(), 5);
+    // Records refused: the rest was kept, and 400 says so; a full house of streams is 429.
+    for (reason, loki) in [(Reason::OutOfOrder, 400), (Reason::MaxActiveStreams, 429)] {
+        *bench.sink.refuses.lock() = Some(reason);
+        let said = format!("tercet-err-{}: 1 refused", reason.as_str());
+        let answer = bench.post("/api/v1/write", &snappy, remote_write()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert!(answer.text().starts_with(&said), "{}", answer.text());
+        let answer = bench.post("/loki/api/v1/push", &[JSON], push.clone()).await;
+        assert_eq!(answer.status.as_u16(), loki);
+        assert!(answer.text().starts_with(&said), "{}", answer.text());
+    }
+    for class in [Class::Overloaded, Class::RateLimited] {
+        *bench.sink.fails.lock() = Some(class);
+        let answer = bench.post("/api/v1/write", &snappy, remote_write()).await;
+        assert_eq!(answer.status, class.http_status());
+        assert!(answer.header("content-type").starts_with("text/plain"));
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    let wrong = [PROTOBUF, ("content-encoding", "gzip")];
+    assert_eq!(bench.post("/api/v1/write", &wrong, remote_write()).await.status.as_u16(), 415);
+    assert_eq!(bench.post("/api/v1/write", &snappy, "junk").await.status.as_u16(), 400);
+    assert_eq!(bench.post("/loki/api/v1/push", &[JSON], "junk").await.status.as_u16(), 400);
+}

@@ -16,6 +16,10 @@ use super::values::{Caps, Fault, Refusal, check_text, wrong_type};
 use crate::DecodeError;
 use crate::decoder::DecodeContext;
 
+/// Resources and scopes that are larger are made anew each time: what the cache may hold stays
+/// bounded in bytes too. Units: bytes of both messages.
+const CACHED_BYTES_MAX: usize = 4 << 10;
+
 /// What a record's decoder sees beside the record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RecordContext<'a> {
@@ -170,6 +174,9 @@ impl<R> Walk<'_, R> {
         resource_hash: u128,
         scope: &Level<'_>,
     ) -> Result<Arc<Stream>, Fault> {
+        if resource.head.len() + scope.head.len() > CACHED_BYTES_MAX {
+            return make_stream(resource, scope, self.signal, self.caps);
+        }
         let mut key = [0; 33];
         key[..16].copy_from_slice(&resource_hash.to_le_bytes());
         key[16..32].copy_from_slice(&scope.hash().to_le_bytes());
