@@ -219,7 +219,7 @@ impl Evaluator<'_> {
             Special::Sort | Special::SortDesc | Special::SortByLabel | Special::SortByLabelDesc => {
                 self.sort(expr, special, args, steps, sink)
             }
-            Special::Info => Err(QueryError::execution("function info is not available")),
+            Special::Info => self.info(args, steps, sink),
             Special::HistogramQuantile
             | Special::HistogramQuantiles
             | Special::HistogramFraction

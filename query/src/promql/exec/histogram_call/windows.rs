@@ -10,6 +10,7 @@ use super::super::super::histogram::{self, Collision, Incompatible, Operation};
 use super::super::super::text::quoted;
 use super::super::super::value::{Cell, Row};
 use super::super::Evaluator;
+use super::super::aggregate::Total;
 use super::super::call::{Mixed, Place, takes_histograms};
 use super::super::ranges::Samples;
 use crate::kernels::{ABSENT, Extrapolation, Rollup, extrapolate, is_absent, roll};
@@ -94,14 +95,15 @@ impl Evaluator<'_> {
         averages: bool,
         about: &About<'_>,
     ) -> Option<Cell> {
-        let mut sum = (*window.first()?.1).clone();
+        let first = &window.first()?.1;
+        let mut sum = Total::new(first, averages);
         let seen = |hint: u8| window.iter().any(|(_, histogram)| histogram.reset_hint == hint);
         if seen(histogram::RESET) && seen(histogram::NOT_RESET) {
             let collision = Collision { resets: true, bounds: false };
             self.note_collision(collision, Operation::Aggregate, about.at);
         }
         for (_, histogram) in &window[1..] {
-            match histogram::combine(&mut sum, histogram, Operation::Aggregate) {
+            match sum.add(histogram) {
                 Ok(collision) => {
                     let collision = Collision { resets: false, ..collision };
                     self.note_collision(collision, Operation::Aggregate, about.at);
@@ -112,10 +114,7 @@ impl Evaluator<'_> {
                 }
             }
         }
-        if averages {
-            sum = histogram::divided(&sum, window.len() as f64);
-        }
-        Some(Cell::Histogram(Arc::new(histogram::compacted(sum))))
+        Some(Cell::Histogram(Arc::new(histogram::compacted(sum.finish()))))
     }
 
     fn last_two(&self, rollup: Rollup, window: Mixed<'_>, about: &About<'_>) -> Option<Cell> {
