@@ -80,6 +80,14 @@ impl Evaluator<'_> {
             at: at.map(At::Time),
         };
         let selector = Selector { name: None, matchers, shift, ends: Ends::Plain };
+        self.latest(&selector, steps, false, &mut |row| {
+            let is_float = row.histograms.iter().all(Option::is_none);
+            if is_float {
+                Ok(())
+            } else {
+                Err(QueryError::execution("info sample should be float"))
+            }
+        })?;
         let mut rows = Vec::new();
         self.latest(&selector, steps, true, &mut |row| {
             rows.push(row);

@@ -83,7 +83,7 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    fn note_mix(&self, name: &str, at: usize) {
+    pub(in super::super) fn note_mix(&self, name: &str, at: usize) {
         let message =
             format!("encountered a mix of histograms and floats for metric name {}", quoted(name));
         self.notes.warn(at, message);
@@ -150,7 +150,12 @@ impl Evaluator<'_> {
     }
 
     /// Notes counters among gauges and gauges among counters.
-    fn note_hints(&self, is_counter: bool, histograms: &[&Arc<Histogram>], about: &About<'_>) {
+    pub(super) fn note_hints(
+        &self,
+        is_counter: bool,
+        histograms: &[&Arc<Histogram>],
+        about: &About<'_>,
+    ) {
         let has_gauge = histograms.iter().any(|h| h.reset_hint == histogram::GAUGE);
         let all_gauges = histograms.iter().all(|h| h.reset_hint == histogram::GAUGE);
         let word = match (is_counter, has_gauge, all_gauges) {
@@ -163,7 +168,12 @@ impl Evaluator<'_> {
         self.notes.warn(about.at, message);
     }
 
-    fn subtract(&self, from: &mut Histogram, other: &Histogram, about: &About<'_>) -> Option<()> {
+    pub(super) fn subtract(
+        &self,
+        from: &mut Histogram,
+        other: &Histogram,
+        about: &About<'_>,
+    ) -> Option<()> {
         match histogram::combine(from, other, Operation::Sub) {
             Ok(collision) => {
                 let collision = Collision { resets: false, ..collision };
@@ -242,13 +252,13 @@ impl Evaluator<'_> {
 }
 
 /// What notes speak of.
-struct About<'n> {
-    name: &'n str,
-    at: usize,
+pub(in super::super) struct About<'n> {
+    pub(in super::super) name: &'n str,
+    pub(in super::super) at: usize,
 }
 
 /// Functions that take samples of any kind, in order of time.
-fn mixed(rollup: Rollup, window: Mixed<'_>) -> Option<Cell> {
+pub(in super::super) fn mixed(rollup: Rollup, window: Mixed<'_>) -> Option<Cell> {
     let mut all: Vec<(i64, Cell)> =
         window.times.iter().zip(window.values).map(|(&t, &v)| (t, Cell::Float(v))).collect();
     let histograms = window.histograms.iter();
