@@ -9,7 +9,9 @@ use model::{Histogram, Labels};
 
 use super::super::ast::{Aggregate, AggregateOp, Expr};
 use super::super::error::QueryError;
-use super::super::histogram::{self, Collision, Incompatible, Operation};
+use super::super::histogram::{
+    self, Collision, HistogramMean, HistogramSum, Incompatible, Operation,
+};
 use super::super::labels::key;
 use super::super::text::quoted;
 use super::super::value::{Cell, Row};
@@ -111,20 +113,19 @@ impl Evaluator<'_> {
             AggregateOp::Sum | AggregateOp::Avg => {
                 fold.count += 1.0;
                 let state = fold.histograms.get_or_insert_with(Box::default);
-                state.seen += 1.0;
                 match histogram.reset_hint {
                     histogram::RESET => state.reset_seen = true,
                     histogram::NOT_RESET => state.no_reset_seen = true,
                     _ => {}
                 }
                 let Some(sum) = &mut state.sum else {
-                    state.sum = Some(histogram.clone());
+                    state.sum = Some(Total::new(histogram, aggregate.op == AggregateOp::Avg));
                     return;
                 };
                 if state.is_incompatible {
                     return;
                 }
-                match histogram::combine(sum, histogram, Operation::Aggregate) {
+                match sum.add(histogram) {
                     Ok(collision) => {
                         let collision = Collision { resets: false, ..collision };
                         self.note_collision(collision, Operation::Aggregate, at);
@@ -167,11 +168,7 @@ impl Evaluator<'_> {
             let collision = Collision { resets: true, bounds: false };
             self.note_collision(collision, Operation::Aggregate, at);
         }
-        let sum = state.sum?;
-        let sum = match aggregate.op {
-            AggregateOp::Avg => histogram::divided(&sum, state.seen),
-            _ => sum,
-        };
+        let sum = state.sum?.finish();
         Some(Cell::Histogram(std::sync::Arc::new(histogram::compacted(sum))))
     }
 
@@ -220,6 +217,37 @@ impl Evaluator<'_> {
     }
 }
 
+/// A sum or a mean of histograms.
+#[derive(Debug, Clone)]
+pub(super) enum Total {
+    Sum(HistogramSum),
+    Mean(HistogramMean),
+}
+
+impl Total {
+    pub(super) fn new(first: &Histogram, averages: bool) -> Total {
+        if averages {
+            Total::Mean(HistogramMean::new(first))
+        } else {
+            Total::Sum(HistogramSum::new(first))
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Histogram) -> Result<Collision, Incompatible> {
+        match self {
+            Total::Sum(sum) => sum.add(other),
+            Total::Mean(mean) => mean.add(other),
+        }
+    }
+
+    pub(super) fn finish(self) -> Histogram {
+        match self {
+            Total::Sum(sum) => sum.finish(),
+            Total::Mean(mean) => mean.finish(),
+        }
+    }
+}
+
 /// One group at one step.
 #[derive(Debug, Clone, Default)]
 struct Fold {
@@ -237,8 +265,7 @@ struct Fold {
 
 #[derive(Debug, Clone, Default)]
 struct HistogramFold {
-    seen: f64,
-    sum: Option<Histogram>,
+    sum: Option<Total>,
     is_incompatible: bool,
     reset_seen: bool,
     no_reset_seen: bool,

@@ -110,6 +110,7 @@ impl Evaluator<'_> {
     ) -> Result<(), QueryError> {
         let scalars = self.scalars(args, steps)?;
         self.check_params(function, args, &scalars)?;
+        self.check_ends(function, range)?;
         let rollups: Vec<Rollup> = (0..steps.count())
             .map(|step| {
                 let params: Vec<f64> = scalars.iter().map(|values| values[step]).collect();
@@ -121,7 +122,7 @@ impl Evaluator<'_> {
             let mut row = Row::absent(samples.labels.clone(), steps.count());
             row.drop_name = samples.drop_name;
             if frame.ends != super::super::ast::Ends::Plain {
-                self.extended_call(run, (range, frame, steps), &rollups, &samples, &mut row)?;
+                self.extended_call((range, frame, steps), &rollups, &samples, &mut row)?;
             } else if samples.histograms.is_empty() {
                 if let (true, None, Some(&rollup)) = (is_constant, frame.at, rollups.first()) {
                     row.floats.clear();
@@ -219,7 +220,7 @@ impl Evaluator<'_> {
             Special::Sort | Special::SortDesc | Special::SortByLabel | Special::SortByLabelDesc => {
                 self.sort(expr, special, args, steps, sink)
             }
-            Special::Info => Err(QueryError::execution("function info is not available")),
+            Special::Info => self.info(args, steps, sink),
             Special::HistogramQuantile
             | Special::HistogramQuantiles
             | Special::HistogramFraction

@@ -1,16 +1,21 @@
 //! `anchored` and `smoothed` selectors: windows with values exactly at their ends.
 //! Source: Prometheus `promql/functions.go`, `extendedRate` (3.14).
 
+use std::sync::Arc;
+
+use model::Histogram;
 use storage::{MsRange, SampleBuf};
 
-use super::super::ast::{Ends, Selector};
+use super::super::ast::{Ends, Expr, Kind, Selector};
 use super::super::error::QueryError;
-use super::super::functions::RangeRun;
-use super::super::value::Row;
-use super::call::Place;
+use super::super::functions::Function;
+use super::super::histogram::divided;
+use super::super::value::{Cell, Row};
+use super::call::{Mixed, Place};
+use super::histogram_call::{About, mixed};
 use super::ranges::Samples;
 use super::{Evaluator, Sink};
-use crate::kernels::{ABSENT, Rollup, Steps, Windows, is_absent, roll};
+use crate::kernels::{ABSENT, Rollup, Steps, is_absent};
 
 /// A window, `[start, end]`. Units: ms.
 #[derive(Debug, Clone, Copy)]
@@ -96,70 +101,103 @@ fn difference(times: &[i64], values: &[f64], span: Span, is_counter: bool) -> f6
     result
 }
 
+/// Changes or resets from the last sample at or before the window's start on.
+fn pairs_from(rollup: Rollup, start: i64, window: Mixed<'_>) -> Option<Cell> {
+    let float = window.times.partition_point(|&time| time <= start);
+    let histogram = window.histograms.partition_point(|(time, _)| *time <= start);
+    if float == window.times.len() && histogram == window.histograms.len() {
+        return None;
+    }
+    let float_time = float.checked_sub(1).map(|at| window.times[at]);
+    let histogram_time = histogram.checked_sub(1).map(|at| window.histograms[at].0);
+    let is_float = float_time.is_some() && float_time > histogram_time;
+    let is_histogram = histogram_time.is_some() && !is_float;
+    let (low, first) = (float - usize::from(is_float), histogram - usize::from(is_histogram));
+    mixed(
+        rollup,
+        Mixed {
+            times: &window.times[low..],
+            values: &window.values[low..],
+            histograms: &window.histograms[first..],
+        },
+    )
+}
+
+fn of_floats(rollup: Rollup, range: i64, span: Span, times: &[i64], values: &[f64]) -> f64 {
+    let value = difference(times, values, span, rollup != Rollup::Delta);
+    let is_rate = rollup == Rollup::Rate && !is_absent(value);
+    if is_rate { value / (range as f64 / 1000.0) } else { value }
+}
+
 impl Evaluator<'_> {
     /// A range function over extended windows.
     pub(super) fn extended_call(
         &self,
-        run: RangeRun,
         (range, frame, steps): Place<'_>,
         rollups: &[Rollup],
         samples: &Samples<'_>,
         row: &mut Row,
     ) -> Result<(), QueryError> {
-        if !samples.histograms.is_empty() {
-            let message = "anchored and smoothed ranges of native histograms are not available";
-            return Err(QueryError::execution(message));
-        }
-        let allowed = match frame.ends {
-            Ends::Anchored => matches!(
-                rollups.first(),
-                Some(
-                    Rollup::Rate
-                        | Rollup::Increase
-                        | Rollup::Delta
-                        | Rollup::Changes
-                        | Rollup::Resets
-                )
-            ),
-            _ => matches!(rollups.first(), Some(Rollup::Rate | Rollup::Increase | Rollup::Delta)),
-        };
-        if !allowed {
-            let word = if frame.ends == Ends::Anchored { "anchored" } else { "smoothed" };
-            let list = if frame.ends == Ends::Anchored {
-                "changes, delta, increase, rate, resets"
-            } else {
-                "delta, increase, rate"
-            };
-            let message =
-                format!("{word} modifier can only be used with: {list} - not with this function");
-            return Err(QueryError::execution(message));
-        }
-        let _ = (run, range);
+        let about = About { name: samples.labels.metric_name(), at: range.start };
+        let is_smoothed = frame.ends == Ends::Smoothed;
+        let lookback = self.options.lookback_ms;
         for (step, time) in steps.iter().enumerate() {
             let end = frame.end(time);
-            let is_smoothed = frame.ends == Ends::Smoothed;
             let span = Span { start: end - frame.range, end, is_smoothed };
-            row.floats[step] = match rollups[step] {
-                Rollup::Changes | Rollup::Resets => {
-                    let (times, values) = extended(samples.times, samples.values, span);
-                    let mut out = Vec::with_capacity(1);
-                    let windows =
-                        Windows { steps: Steps::instant(end), range: frame.range + 1, offset: 0 };
-                    roll(rollups[step], windows, &times, &values, &mut out);
-                    out.first().copied().unwrap_or(ABSENT)
-                }
-                rollup => {
-                    let is_counter = rollup != Rollup::Delta;
-                    let value = difference(samples.times, samples.values, span, is_counter);
-                    if rollup == Rollup::Rate && !is_absent(value) {
-                        value / (frame.range as f64 / 1000.0)
-                    } else {
-                        value
-                    }
-                }
-            };
+            let (from, to) = (span.start - lookback, end + if is_smoothed { lookback } else { 0 });
+            let low = samples.times.partition_point(|&at| at <= from);
+            let high = samples.times.partition_point(|&at| at <= to);
+            let (times, values) = (&samples.times[low..high], &samples.values[low..high]);
+            let low = samples.histograms.partition_point(|(at, _)| *at <= from);
+            let high = samples.histograms.partition_point(|(at, _)| *at <= to);
+            let histograms = &samples.histograms[low..high];
+            if matches!(rollups[step], Rollup::Changes | Rollup::Resets) {
+                let window = Mixed { times, values, histograms };
+                row.set(step, pairs_from(rollups[step], span.start, window));
+                continue;
+            }
+            if histograms.is_empty() {
+                row.floats[step] = of_floats(rollups[step], frame.range, span, times, values);
+                continue;
+            }
+            if !times.is_empty() {
+                self.note_mix(about.name, about.at);
+                continue;
+            }
+            let rollup = rollups[step];
+            let is_counter = rollup != Rollup::Delta;
+            let difference = self.extended_difference(histograms, span, is_counter, &about);
+            row.set(
+                step,
+                difference.map(|histogram| {
+                    let seconds = frame.range as f64 / 1000.0;
+                    Cell::Histogram(Arc::new(match rollup {
+                        Rollup::Rate => divided(&histogram, seconds),
+                        _ => histogram,
+                    }))
+                }),
+            );
         }
         Ok(())
+    }
+
+    /// Whether a function may be used with the ends of its range's windows.
+    pub(super) fn check_ends(&self, function: &Function, range: &Expr) -> Result<(), QueryError> {
+        let Kind::Matrix { selector, .. } = &range.bare().kind else { return Ok(()) };
+        let Kind::Selector(selector) = &selector.kind else { return Ok(()) };
+        let (word, allowed): (&str, &[&str]) = match selector.ends {
+            Ends::Plain => return Ok(()),
+            Ends::Anchored => ("anchored", &["changes", "delta", "increase", "rate", "resets"]),
+            Ends::Smoothed => ("smoothed", &["delta", "increase", "rate"]),
+        };
+        if allowed.contains(&function.name) {
+            return Ok(());
+        }
+        Err(QueryError::execution(format!(
+            "{word} modifier can only be used with: {} - not with {}",
+            allowed.join(", "),
+            function.name
+        )))
     }
 
     /// A smoothed instant selector: the value on the line between the samples around each step.
@@ -201,11 +239,40 @@ impl Evaluator<'_> {
                     (Some((_, value)), None) => value,
                     _ => ABSENT,
                 };
+                if is_absent(row.floats[step]) {
+                    let about = About { name: labels.metric_name(), at: 0 };
+                    let cell = self.smoothed_histogram(&buf, moment, &about);
+                    row.set(step, cell.map(|histogram| Cell::Histogram(Arc::new(histogram))));
+                }
             }
             if !row.is_empty() {
                 sink(row)?;
             }
         }
         Ok(())
+    }
+
+    /// The histogram on the line between the samples around a moment.
+    fn smoothed_histogram(
+        &self,
+        buf: &SampleBuf,
+        moment: i64,
+        about: &About<'_>,
+    ) -> Option<Histogram> {
+        let lookback = self.options.lookback_ms;
+        let after = buf.histograms.partition_point(|(time, _)| *time < moment);
+        let sample = |index: usize| {
+            buf.histograms.get(index).filter(|(time, histogram)| {
+                *time > moment - lookback
+                    && *time <= moment + lookback
+                    && !model::is_stale(histogram.sum)
+            })
+        };
+        match (after.checked_sub(1).and_then(sample), sample(after)) {
+            (_, Some((time, histogram))) if *time == moment => Some((**histogram).clone()),
+            (Some(before), Some(next)) => self.between(before, next, moment, false, about),
+            (Some((_, histogram)), None) => Some((**histogram).clone()),
+            _ => None,
+        }
     }
 }

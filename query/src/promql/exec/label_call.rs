@@ -33,7 +33,7 @@ impl Evaluator<'_> {
                     "invalid regular expression in label_replace(): {pattern}"
                 ))
             })?;
-        if target.is_empty() {
+        if target.is_empty() || target.contains(char::REPLACEMENT_CHARACTER) {
             return Err(QueryError::execution(format!(
                 "invalid destination label name in label_replace(): {target}"
             )));

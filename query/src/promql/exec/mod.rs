@@ -6,6 +6,7 @@ mod binary;
 mod call;
 mod extended;
 mod histogram_call;
+mod info;
 mod label_call;
 mod lookback;
 mod matching;

@@ -7,6 +7,7 @@ use storage::{MsRange, SampleBuf};
 
 use super::super::ast::{Ends, Expr, Kind, Length, Selector, Shift};
 use super::super::error::QueryError;
+use super::super::histogram;
 use super::super::value::PointSeries;
 use super::Evaluator;
 use crate::kernels::{Steps, Windows, is_absent};
@@ -156,7 +157,7 @@ impl Evaluator<'_> {
                     times.push(time);
                     values.push(row.floats[index]);
                 } else if let Some(histogram) = row.histogram(index) {
-                    histograms.push((time, Arc::clone(histogram)));
+                    histograms.push((time, without_hint(histogram)));
                 }
             }
             self.budget.take_samples(times.len() as u64)?;
@@ -206,6 +207,17 @@ impl Evaluator<'_> {
         })?;
         out.sort_by(|a, b| super::super::labels::compare(&a.labels, &b.labels));
         Ok(out)
+    }
+}
+
+/// A histogram of a subquery: samples between two steps are not seen, so what was known of resets
+/// since the sample before holds no longer.
+fn without_hint(histogram: &Arc<Histogram>) -> Arc<Histogram> {
+    match histogram.reset_hint {
+        histogram::RESET | histogram::NOT_RESET => {
+            Arc::new(Histogram { reset_hint: histogram::UNKNOWN, ..Histogram::clone(histogram) })
+        }
+        _ => Arc::clone(histogram),
     }
 }
 

@@ -6,8 +6,10 @@ use model::{BucketSpan, CUSTOM_BUCKETS_SCHEMA, Histogram};
 
 use super::text::go_g;
 
+mod kahan;
 mod trim;
 
+pub(crate) use kahan::{HistogramMean, HistogramSum};
 pub(crate) use trim::trimmed;
 
 /// Counter reset hints.
@@ -318,24 +320,53 @@ fn reconcile_bounds(a: &mut Histogram, b: &mut Histogram) -> bool {
     }
     let common: Vec<f64> =
         a.custom_values.iter().copied().filter(|bound| b.custom_values.contains(bound)).collect();
-    for histogram in [a, b] {
-        let mut pairs: Pairs = Vec::new();
-        for (index, count) in positive(histogram) {
-            let upper = usize::try_from(index)
-                .ok()
-                .and_then(|index| histogram.custom_values.get(index))
-                .copied()
-                .unwrap_or(f64::INFINITY);
-            let index = common.partition_point(|&bound| bound < upper) as i32;
-            match pairs.last_mut() {
-                Some(last) if last.0 == index => last.1 += count,
-                _ => pairs.push((index, count)),
-            }
-        }
-        set_buckets(histogram, &pairs, &[]);
-        histogram.custom_values.clone_from(&common);
-    }
+    rebin(a, &common);
+    rebin(b, &common);
     true
+}
+
+/// Puts custom buckets between fewer bounds, each a bound of before.
+fn rebin(histogram: &mut Histogram, common: &[f64]) {
+    if histogram.custom_values == common {
+        return;
+    }
+    let mut pairs: Pairs = Vec::new();
+    for (index, count) in positive(histogram) {
+        let upper = usize::try_from(index)
+            .ok()
+            .and_then(|index| histogram.custom_values.get(index))
+            .copied()
+            .unwrap_or(f64::INFINITY);
+        let index = common.partition_point(|&bound| bound < upper) as i32;
+        match pairs.last_mut() {
+            Some(last) if last.0 == index => last.1 += count,
+            _ => pairs.push((index, count)),
+        }
+    }
+    set_buckets(histogram, &pairs, &[]);
+    histogram.custom_values = common.to_vec();
+}
+
+/// Counts buckets below `width` to the zero bucket, which becomes that wide.
+fn absorb_zero(histogram: &mut Histogram, width: f64) {
+    let schema = histogram.schema;
+    let mut absorbed = 0.0;
+    let mut outside = |pairs: Pairs| -> Pairs {
+        pairs
+            .into_iter()
+            .filter(|&(index, count)| {
+                let is_inside = bound(index - 1, schema) < width;
+                if is_inside {
+                    absorbed += count;
+                }
+                !is_inside
+            })
+            .collect()
+    };
+    let (positive, negative) = (outside(positive(histogram)), outside(negative(histogram)));
+    histogram.zero_count += absorbed;
+    histogram.zero_threshold = width;
+    set_buckets(histogram, &positive, &negative);
 }
 
 /// Whether a counter was reset between `before` and `now`.

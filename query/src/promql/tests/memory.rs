@@ -6,6 +6,7 @@ use std::sync::Arc;
 use model::{Histogram, Labels};
 use storage::{Budget, Clock, Matcher, MsRange, Notices, SampleBuf, StorageError};
 
+use super::super::histogram::{GAUGE, NOT_RESET, UNKNOWN, is_reset};
 use super::super::source::{SampleSource, SeriesSet};
 
 /// Samples of one series by time.
@@ -21,8 +22,18 @@ impl MemorySource {
         self.series.entry(labels.clone()).or_default().0.insert(time, value);
     }
 
-    pub(crate) fn histogram(&mut self, labels: &Labels, time: i64, histogram: Arc<Histogram>) {
-        self.series.entry(labels.clone()).or_default().1.insert(time, histogram);
+    /// Keeps a histogram. Like Prometheus' storage, says of a counter whether it was reset.
+    pub(crate) fn histogram(&mut self, labels: &Labels, time: i64, histogram: &Arc<Histogram>) {
+        let samples = &mut self.series.entry(labels.clone()).or_default().1;
+        let mut kept = Histogram::clone(histogram);
+        if kept.reset_hint == UNKNOWN
+            && let Some((_, before)) = samples.range(..time).next_back()
+            && before.reset_hint != GAUGE
+        {
+            // After a reset comes a new chunk, of whose first sample nothing is said.
+            kept.reset_hint = if is_reset(&kept, before) { UNKNOWN } else { NOT_RESET };
+        }
+        samples.insert(time, Arc::new(kept));
     }
 }
 

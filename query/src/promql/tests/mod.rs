@@ -2,6 +2,7 @@
 
 mod compliance;
 mod corpus;
+mod limits;
 mod memory;
 mod notation;
 mod notation_nhcb;

@@ -124,7 +124,7 @@ impl Script<'_> {
                     Item::Float(value) => self.source.float(&labels, time, value),
                     Item::Stale => self.source.float(&labels, time, model::stale_nan()),
                     Item::Histogram(histogram) => {
-                        self.source.histogram(&labels, time, histogram);
+                        self.source.histogram(&labels, time, &histogram);
                     }
                 }
             }

@@ -1,6 +1,7 @@
 //! Functions over histograms, classic and native, and range functions where native ones occur.
 
 mod classic;
+mod extended;
 mod windows;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use super::super::value::Row;
 use super::{Evaluator, Sink};
 use crate::kernels::{ABSENT, Steps, is_absent};
 use classic::Classic;
+pub(super) use windows::{About, mixed};
 
 /// The label of a classic histogram's upper bounds.
 const BUCKET_LABEL: &str = "le";

@@ -10,6 +10,7 @@ use super::super::super::histogram::{self, Collision, Incompatible, Operation};
 use super::super::super::text::quoted;
 use super::super::super::value::{Cell, Row};
 use super::super::Evaluator;
+use super::super::aggregate::Total;
 use super::super::call::{Mixed, Place, takes_histograms};
 use super::super::ranges::Samples;
 use crate::kernels::{ABSENT, Extrapolation, Rollup, extrapolate, is_absent, roll};
@@ -82,7 +83,7 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    fn note_mix(&self, name: &str, at: usize) {
+    pub(in super::super) fn note_mix(&self, name: &str, at: usize) {
         let message =
             format!("encountered a mix of histograms and floats for metric name {}", quoted(name));
         self.notes.warn(at, message);
@@ -94,14 +95,15 @@ impl Evaluator<'_> {
         averages: bool,
         about: &About<'_>,
     ) -> Option<Cell> {
-        let mut sum = (*window.first()?.1).clone();
+        let first = &window.first()?.1;
+        let mut sum = Total::new(first, averages);
         let seen = |hint: u8| window.iter().any(|(_, histogram)| histogram.reset_hint == hint);
         if seen(histogram::RESET) && seen(histogram::NOT_RESET) {
             let collision = Collision { resets: true, bounds: false };
             self.note_collision(collision, Operation::Aggregate, about.at);
         }
         for (_, histogram) in &window[1..] {
-            match histogram::combine(&mut sum, histogram, Operation::Aggregate) {
+            match sum.add(histogram) {
                 Ok(collision) => {
                     let collision = Collision { resets: false, ..collision };
                     self.note_collision(collision, Operation::Aggregate, about.at);
@@ -112,10 +114,7 @@ impl Evaluator<'_> {
                 }
             }
         }
-        if averages {
-            sum = histogram::divided(&sum, window.len() as f64);
-        }
-        Some(Cell::Histogram(Arc::new(histogram::compacted(sum))))
+        Some(Cell::Histogram(Arc::new(histogram::compacted(sum.finish()))))
     }
 
     fn last_two(&self, rollup: Rollup, window: Mixed<'_>, about: &About<'_>) -> Option<Cell> {
@@ -151,7 +150,12 @@ impl Evaluator<'_> {
     }
 
     /// Notes counters among gauges and gauges among counters.
-    fn note_hints(&self, is_counter: bool, histograms: &[&Arc<Histogram>], about: &About<'_>) {
+    pub(super) fn note_hints(
+        &self,
+        is_counter: bool,
+        histograms: &[&Arc<Histogram>],
+        about: &About<'_>,
+    ) {
         let has_gauge = histograms.iter().any(|h| h.reset_hint == histogram::GAUGE);
         let all_gauges = histograms.iter().all(|h| h.reset_hint == histogram::GAUGE);
         let word = match (is_counter, has_gauge, all_gauges) {
@@ -164,7 +168,12 @@ impl Evaluator<'_> {
         self.notes.warn(about.at, message);
     }
 
-    fn subtract(&self, from: &mut Histogram, other: &Histogram, about: &About<'_>) -> Option<()> {
+    pub(super) fn subtract(
+        &self,
+        from: &mut Histogram,
+        other: &Histogram,
+        about: &About<'_>,
+    ) -> Option<()> {
         match histogram::combine(from, other, Operation::Sub) {
             Ok(collision) => {
                 let collision = Collision { resets: false, ..collision };
@@ -243,13 +252,13 @@ impl Evaluator<'_> {
 }
 
 /// What notes speak of.
-struct About<'n> {
-    name: &'n str,
-    at: usize,
+pub(in super::super) struct About<'n> {
+    pub(in super::super) name: &'n str,
+    pub(in super::super) at: usize,
 }
 
 /// Functions that take samples of any kind, in order of time.
-fn mixed(rollup: Rollup, window: Mixed<'_>) -> Option<Cell> {
+pub(in super::super) fn mixed(rollup: Rollup, window: Mixed<'_>) -> Option<Cell> {
     let mut all: Vec<(i64, Cell)> =
         window.times.iter().zip(window.values).map(|(&t, &v)| (t, Cell::Float(v))).collect();
     let histograms = window.histograms.iter();

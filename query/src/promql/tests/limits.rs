@@ -1,0 +1,60 @@
+//! What no query may do, whatever its text: panic, or need more than the stack.
+
+use proptest::prelude::*;
+
+use super::super::engine::Question;
+use super::super::parse::{ParseLimits, parse};
+use super::engine;
+use super::memory::{MemorySource, budget};
+use crate::kernels::Steps;
+use crate::promql::format;
+
+const LIMITS: ParseLimits = ParseLimits { bytes_max: 64 << 10, depth_max: 100 };
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn any_text_parses_or_fails(text in "\\PC{0,60}") {
+        let _either = parse(&text, LIMITS);
+    }
+
+    #[test]
+    fn what_looks_like_a_query_parses_or_fails_and_prints_as_one(
+        words in prop::collection::vec(prop::sample::select(vec![
+            "sum", "by", "(", ")", "a", "{", "}", "b=\"c\"", ",", "[5m]", "[", "]", "5m", ":", "+",
+            "-", "^", "==", "bool", "on", "(x)", "group_left", "offset", "@", "1", "0x", "start()",
+            "rate", "\"s\"", "and", "Inf", "'\\x'", "é", "fill(1)", "anchored", "step()",
+        ]), 0..14),
+    ) {
+        let text = words.join(" ");
+        if let Ok(expr) = parse(&text, LIMITS) {
+            let printed = format(&expr);
+            let again = parse(&printed, LIMITS);
+            prop_assert!(again.is_ok(), "{text:?} prints as {printed:?}: {again:?}");
+        }
+    }
+}
+
+#[test]
+fn nesting_has_a_limit() {
+    let deep = format!("{}1{}", "(".repeat(200), ")".repeat(200));
+    assert!(parse(&deep, LIMITS).unwrap_err().message.contains("nested too deeply"));
+    let chain = vec!["a"; 2000].join(" + ");
+    assert!(parse(&chain, LIMITS).unwrap_err().message.contains("nested too deeply"));
+    assert!(parse(&"-".repeat(60_000), LIMITS).is_err());
+    let lengths = format!("a[{}1{}]", "(".repeat(5000), ")".repeat(5000));
+    assert!(parse(&lengths, LIMITS).is_err());
+    let long = "a".repeat(70_000);
+    assert!(parse(&long, LIMITS).unwrap_err().message.contains("max_expr_bytes"));
+}
+
+#[test]
+fn a_long_chain_is_evaluated_on_a_small_stack() {
+    let (source, budget, limits) = (MemorySource::default(), budget(), model::Limits::default());
+    let text = vec!["vector(1)"; 400].join(" + ");
+    let steps = Steps::instant(0);
+    let answer = engine(&source, &budget, &limits, false)
+        .run(Question { text: &text, steps, is_instant: true })
+        .unwrap();
+    assert!(format!("{:?}", answer.value).contains("400.0"));
+}
