@@ -9,6 +9,8 @@ mod catalog;
 mod compaction;
 mod components;
 mod error;
+#[cfg(test)]
+mod fakes;
 mod files;
 mod matcher;
 mod notices;
