@@ -6,12 +6,14 @@
 //! a scan takes matchers, ranges and needles.
 
 mod catalog;
+mod columns;
 mod compaction;
 mod components;
 mod error;
 #[cfg(test)]
 mod fakes;
 mod files;
+mod ids;
 mod matcher;
 mod notices;
 mod objects;
@@ -22,6 +24,7 @@ mod segment;
 mod signal;
 mod snapshot;
 mod store;
+mod text;
 mod wal;
 
 pub use components::{Clock, Components, Random};

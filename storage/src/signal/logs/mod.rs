@@ -2,21 +2,35 @@
 
 mod encode;
 mod index;
+mod lookup;
 mod memtable;
 mod merge;
+mod read;
 mod scan;
 mod schema;
+#[cfg(test)]
+mod tests;
+mod wanted;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use model::{LogRow, LogsBatch, Stream};
 
+use crate::segment::SegmentHandle;
 use crate::{Budget, IdQuery, Matcher, Notices, StorageError, TimeRange};
+
+pub(crate) use encode::encode;
+pub(crate) use memtable::Memtable;
+pub(crate) use merge::merge;
+pub(crate) use scan::Segment;
 
 /// Reads one tenant's logs.
 #[derive(Debug)]
-pub struct LogsReader {}
+pub struct LogsReader {
+    memtables: Vec<Arc<Memtable>>,
+    segments: Vec<Arc<SegmentHandle<Segment>>>,
+}
 
 /// Which end of time comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,30 +80,30 @@ impl LogsReader {
     /// `visit(block, bound_ns)`: all rows not yet visited are at or beyond `bound_ns`.
     pub fn scan(
         &self,
-        _scan: &LogScan,
-        _budget: &Budget,
-        _visit: &mut dyn FnMut(LogBlock, i64) -> ControlFlow<()>,
+        scan: &LogScan,
+        budget: &Budget,
+        visit: &mut dyn FnMut(LogBlock, i64) -> ControlFlow<()>,
     ) -> Result<Notices, StorageError> {
-        Ok(Notices::default())
+        self.scan_all(scan, budget, visit)
     }
 
     /// Streams with records that may lie in `range` and match, each once.
     pub fn streams(
         &self,
-        _matchers: &[Matcher],
-        _range: TimeRange,
-        _budget: &Budget,
+        matchers: &[Matcher],
+        range: TimeRange,
+        budget: &Budget,
     ) -> Result<(Vec<Arc<Stream>>, Notices), StorageError> {
-        Ok(Default::default())
+        self.streams_all(matchers, range, budget)
     }
 
     /// Records that carry the ID, see [`crate::Snapshot::lookup`].
     pub(crate) fn lookup(
         &self,
-        _id: &IdQuery,
-        _records_max: usize,
-        _budget: &Budget,
+        id: &IdQuery,
+        records_max: usize,
+        budget: &Budget,
     ) -> Result<(Vec<LogBlock>, Notices), StorageError> {
-        Ok(Default::default())
+        self.lookup_all(id, records_max, budget)
     }
 }

@@ -1,1 +1,313 @@
 //! Unflushed traces, readable at once.
+//!
+//! Batches are kept as they came, in groups of some thousand spans. A full group is sorted by trace
+//! ID, and by the other IDs, when somebody first looks for one in it; in the group that is being
+//! filled the spans' fingerprints lie one after the other and are compared one by one. So an append
+//! costs next to nothing and a lookup some microseconds a group.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use foldhash::fast::FixedState;
+use model::{Reason, Rejections, SpanRow, SpansBatch, Stream, StreamId};
+use parking_lot::RwLock;
+
+use super::SpanBlock;
+use crate::Options;
+use crate::ids::{IdFields, hash_span_id, hash_trace_id, hash_value};
+use crate::segment::Append;
+
+/// Spans after which a group is full. Larger batches make larger groups.
+const GROUP_ROWS: usize = 8192;
+/// What a span costs beside its batch, once its group has been searched. Units: bytes.
+const ROW_OVERHEAD_BYTES: usize = 32;
+
+/// See the module's docs. All methods may be called from any thread.
+#[derive(Debug)]
+pub(crate) struct Memtable {
+    generation: u32,
+    streams_max: usize,
+    id_fields: IdFields,
+    shared: RwLock<Shared>,
+    heap_bytes: AtomicUsize,
+    rows: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    full: Vec<Arc<Group>>,
+    filling: Group,
+    /// Fingerprints of the trace IDs of `filling`.
+    filling_traces: Vec<u64>,
+    streams: Vec<Arc<Stream>>,
+    slots: HashMap<StreamId, u32, FixedState>,
+}
+
+/// Batches that are searched together.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    batches: Vec<Arc<SpansBatch>>,
+    /// Rows before each batch. Shape: one a batch.
+    starts: Vec<u32>,
+    rows: u32,
+    by_trace: OnceLock<Vec<(u64, u32)>>,
+    by_id: OnceLock<Vec<(u64, u32)>>,
+}
+
+impl Group {
+    pub(super) fn batches(&self) -> &[Arc<SpansBatch>] {
+        &self.batches
+    }
+
+    fn push(&mut self, batch: Arc<SpansBatch>) {
+        self.starts.push(self.rows);
+        self.rows += batch.rows.len() as u32;
+        self.batches.push(batch);
+    }
+
+    /// All rows with their numbers in the group.
+    fn numbered(&self) -> impl Iterator<Item = (u32, &SpansBatch, &SpanRow)> {
+        self.batches.iter().zip(&self.starts).flat_map(|(batch, &start)| {
+            batch.rows.iter().zip(start..).map(|(row, number)| (number, &**batch, row))
+        })
+    }
+
+    fn by_trace(&self) -> &[(u64, u32)] {
+        self.by_trace.get_or_init(|| {
+            let pairs = self.numbered();
+            let mut pairs: Vec<_> =
+                pairs.map(|(number, _, row)| (fingerprint(&row.trace_id), number)).collect();
+            pairs.sort_unstable();
+            pairs
+        })
+    }
+
+    /// Hashes of trace IDs, span IDs and declared ID fields.
+    fn by_id(&self, id_fields: &IdFields) -> &[(u64, u32)] {
+        self.by_id.get_or_init(|| {
+            let mut pairs = Vec::with_capacity(2 * self.rows as usize);
+            for (number, batch, row) in self.numbered() {
+                each_id(batch, row, id_fields, |hash| pairs.push((hash, number)));
+            }
+            pairs.sort_unstable();
+            pairs
+        })
+    }
+
+    /// Blocks of the rows `numbers` (ascending) that satisfy `is_hit`.
+    fn select(
+        &self,
+        numbers: impl Iterator<Item = u32>,
+        is_hit: &dyn Fn(&SpansBatch, &SpanRow) -> bool,
+        blocks: &mut Vec<SpanBlock>,
+    ) {
+        let mut last = None;
+        for number in numbers {
+            let index = self.starts.partition_point(|&start| start <= number) - 1;
+            let (batch, row) = (&self.batches[index], number - self.starts[index]);
+            if !batch.rows.get(row as usize).is_some_and(|span| is_hit(batch, span)) {
+                continue;
+            }
+            if last != Some(index) {
+                blocks.push(SpanBlock { batch: Arc::clone(batch), rows: Vec::new() });
+                last = Some(index);
+            }
+            if let Some(block) = blocks.last_mut() {
+                block.rows.push(row);
+            }
+        }
+    }
+}
+
+/// Calls `take` with the hash of every ID that a span carries: trace, span, declared fields.
+pub(super) fn each_id(
+    batch: &SpansBatch,
+    row: &SpanRow,
+    id_fields: &IdFields,
+    mut take: impl FnMut(u64),
+) {
+    take(hash_trace_id(&row.trace_id));
+    take(hash_span_id(&row.span_id));
+    for (key, value) in batch.attributes(row).iter() {
+        if id_fields.contains(key)
+            && let Some(hash) = hash_value(value)
+        {
+            take(hash);
+        }
+    }
+}
+
+#[inline]
+fn fingerprint(trace_id: &[u8; 16]) -> u64 {
+    let id = u128::from_le_bytes(*trace_id);
+    (id >> 64) as u64 ^ id as u64
+}
+
+/// Second parts of the pairs whose first is `wanted`, ascending.
+fn equal_range(pairs: &[(u64, u32)], wanted: u64) -> impl Iterator<Item = u32> {
+    let start = pairs.partition_point(|pair| pair.0 < wanted);
+    pairs[start..].iter().take_while(move |pair| pair.0 == wanted).map(|pair| pair.1)
+}
+
+impl Memtable {
+    pub(crate) fn new(generation: u32, options: &Options) -> Memtable {
+        Self::empty(
+            generation,
+            options.limits.active_streams_max,
+            IdFields::new(&options.id_fields),
+        )
+    }
+
+    /// The empty table that takes over when this one is flushed.
+    pub(crate) fn successor(&self, generation: u32) -> Memtable {
+        Self::empty(generation, self.streams_max, self.id_fields.clone())
+    }
+
+    fn empty(generation: u32, streams_max: usize, id_fields: IdFields) -> Memtable {
+        Memtable {
+            generation,
+            streams_max,
+            id_fields,
+            shared: RwLock::default(),
+            heap_bytes: AtomicUsize::new(0),
+            rows: AtomicUsize::new(0),
+        }
+    }
+
+    /// Keeps a batch. Spans of streams beyond the limit are refused, but for those from the log.
+    /// Cost: some nanoseconds a span.
+    pub(crate) fn append(
+        &self,
+        mut batch: SpansBatch,
+        _received_ns: i64,
+        append: Append,
+    ) -> Rejections {
+        let fingerprints: Vec<u64> =
+            batch.rows.iter().map(|row| fingerprint(&row.trace_id)).collect();
+        let mut rejections = Rejections::default();
+        let mut shared = self.shared.write();
+        let limit = if append == Append::Live { self.streams_max } else { 0 };
+        let refused = shared.enter_streams(&batch.streams, self.generation, limit);
+        if refused.is_empty() {
+            shared.filling_traces.extend_from_slice(&fingerprints);
+        } else {
+            let is_kept = |row: &SpanRow| !refused.contains(&row.stream);
+            let count = batch.rows.iter().filter(|row| !is_kept(row)).count();
+            rejections.add(Reason::MaxActiveStreams, count as u64, || {
+                format!("the tenant has {limit} active streams (limits.ingest.max_active_streams)")
+            });
+            batch.rows.retain(is_kept);
+            shared.filling_traces.extend(batch.rows.iter().map(|row| fingerprint(&row.trace_id)));
+        }
+        if batch.rows.is_empty() {
+            return rejections;
+        }
+        let rows = batch.rows.len();
+        let heap_bytes = batch.heap_bytes() + rows * ROW_OVERHEAD_BYTES;
+        shared.filling.push(Arc::new(batch));
+        if shared.filling.rows as usize >= GROUP_ROWS {
+            let full = std::mem::take(&mut shared.filling);
+            shared.full.push(Arc::new(full));
+            shared.filling_traces.clear();
+        }
+        drop(shared);
+        self.heap_bytes.fetch_add(heap_bytes, Ordering::Relaxed);
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+        rejections
+    }
+
+    /// Memory kept. Units: bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.heap_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    /// All batches at this moment.
+    pub(super) fn groups(&self) -> Vec<Arc<Group>> {
+        let shared = self.shared.read();
+        let mut groups = shared.full.clone();
+        let filling = &shared.filling;
+        groups.push(Arc::new(Group {
+            batches: filling.batches.clone(),
+            starts: filling.starts.clone(),
+            rows: filling.rows,
+            ..Group::default()
+        }));
+        groups
+    }
+
+    /// Blocks with the spans of a trace.
+    pub(super) fn trace(&self, trace_id: &[u8; 16]) -> Vec<SpanBlock> {
+        let wanted = fingerprint(trace_id);
+        let is_hit = |_: &SpansBatch, row: &SpanRow| row.trace_id == *trace_id;
+        let mut blocks = Vec::new();
+        let full = {
+            let shared = self.shared.read();
+            let numbers = shared.filling_traces.iter().zip(0u32..);
+            let hits = numbers.filter(|pair| *pair.0 == wanted).map(|pair| pair.1);
+            shared.filling.select(hits, &is_hit, &mut blocks);
+            shared.full.clone()
+        };
+        for group in full {
+            group.select(equal_range(group.by_trace(), wanted), &is_hit, &mut blocks);
+        }
+        blocks
+    }
+
+    /// Blocks with spans that carry one of the hashed IDs and satisfy `is_hit`, newest first.
+    pub(super) fn with_ids(
+        &self,
+        hashes: &[u64],
+        is_hit: &dyn Fn(&SpansBatch, &SpanRow) -> bool,
+    ) -> Vec<SpanBlock> {
+        let mut blocks = Vec::new();
+        for group in self.groups().iter().rev() {
+            let by_id = group.by_id(&self.id_fields);
+            let mut numbers: Vec<u32> =
+                hashes.iter().flat_map(|&hash| equal_range(by_id, hash)).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            group.select(numbers.into_iter(), is_hit, &mut blocks);
+        }
+        blocks
+    }
+}
+
+impl Shared {
+    /// Enters the streams of a batch. Answers the indices of those that are beyond the limit.
+    fn enter_streams(
+        &mut self,
+        streams: &[Arc<Stream>],
+        generation: u32,
+        limit: usize,
+    ) -> Vec<u32> {
+        let mut refused = Vec::new();
+        for (stream, index) in streams.iter().zip(0u32..) {
+            let is_known = stream.hint.get(generation).is_some_and(|slot| {
+                self.streams.get(slot as usize).is_some_and(|known| known.id == stream.id)
+            });
+            if is_known {
+                continue;
+            }
+            let slot = match self.slots.get(&stream.id) {
+                Some(&slot) => slot,
+                None if limit != 0 && self.streams.len() >= limit => {
+                    refused.push(index);
+                    continue;
+                }
+                None => {
+                    let slot = self.streams.len() as u32;
+                    self.slots.insert(stream.id, slot);
+                    self.streams.push(Arc::clone(stream));
+                    slot
+                }
+            };
+            stream.hint.set(generation, slot);
+        }
+        refused
+    }
+}

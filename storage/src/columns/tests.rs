@@ -1,0 +1,232 @@
+use std::sync::Arc;
+
+use model::{AttributesBuilder as ListBuilder, AttributesRef, Value};
+use proptest::prelude::*;
+
+use super::*;
+use crate::segment::MemorySource;
+
+#[derive(Debug, Clone)]
+enum Given {
+    Text(String),
+    Int(i64),
+    Double(u64),
+    Bool(bool),
+    Bytes(Vec<u8>),
+    Map(i64),
+    Empty,
+}
+
+fn given() -> impl Strategy<Value = Given> {
+    prop_oneof![
+        4 => "[a-z]{0,6}|é|GET|POST".prop_map(Given::Text),
+        2 => prop_oneof![Just(200), Just(404), any::<i64>()].prop_map(Given::Int),
+        1 => any::<u64>().prop_map(Given::Double),
+        1 => any::<bool>().prop_map(Given::Bool),
+        1 => proptest::collection::vec(any::<u8>(), 0..4).prop_map(Given::Bytes),
+        1 => any::<i64>().prop_map(Given::Map),
+        1 => Just(Given::Empty),
+    ]
+}
+
+fn records() -> impl Strategy<Value = Vec<Vec<(String, Given)>>> {
+    let pair = ("a|b|c|http.method|[a-z]{1,3}|", given());
+    proptest::collection::vec(proptest::collection::vec(pair, 0..6), 1..60)
+}
+
+fn list(pairs: &[(String, Given)]) -> Vec<u8> {
+    let mut builder = ListBuilder::new();
+    for (key, value) in pairs {
+        let mut inner = ListBuilder::new();
+        let value = match value {
+            Given::Text(text) => Value::Str(text),
+            Given::Int(int) => Value::Int(*int),
+            Given::Double(bits) => Value::Double(f64::from_bits(*bits)),
+            Given::Bool(flag) => Value::Bool(*flag),
+            Given::Bytes(bytes) => Value::Bytes(bytes),
+            Given::Map(int) => {
+                inner.push("x", Value::Int(*int));
+                let bytes = inner.finish();
+                builder.push(key, Value::Map(&bytes));
+                continue;
+            }
+            Given::Empty => Value::Empty,
+        };
+        builder.push(key, value);
+    }
+    builder.finish()
+}
+
+/// Writes the lists as a file of blocks of `block` rows.
+fn write(lists: &[Vec<u8>], block: usize) -> ColumnFile {
+    let mut planner = AttributePlanner::default();
+    for list in lists {
+        planner.observe(AttributesRef::list(list));
+    }
+    let plan = planner.finish();
+    let mut writer = ColumnFileWriter::new(plan.specs(), 1).unwrap();
+    let mut builder = AttributesBuilder::new(plan);
+    for group in lists.chunks(block * 2) {
+        for (row, list) in group.iter().enumerate() {
+            builder.push(row, AttributesRef::list(list));
+        }
+        finish_group(&mut writer, &mut builder, group.len(), block);
+    }
+    finish_file(writer, &builder)
+}
+
+fn finish_group(
+    writer: &mut ColumnFileWriter,
+    builder: &mut AttributesBuilder,
+    rows: usize,
+    block: usize,
+) {
+    let mut ends: Vec<u32> = (1..=rows / block).map(|at| (at * block) as u32).collect();
+    if !rows.is_multiple_of(block) {
+        ends.push(rows as u32);
+    }
+    let mut columns: Vec<_> = builder.columns().map(Some).collect();
+    writer.row_group(&mut columns, &ends).unwrap();
+}
+
+fn finish_file(mut writer: ColumnFileWriter, builder: &AttributesBuilder) -> ColumnFile {
+    let (name, section) = builder.section();
+    writer.section(name, section);
+    let bytes = writer.finish().unwrap();
+    ColumnFile::open(Arc::new(MemorySource { name: "test".into(), bytes })).unwrap()
+}
+
+fn read(file: &ColumnFile) -> Vec<Vec<u8>> {
+    let attributes = AttributeFile::open(file).unwrap();
+    let mut scratch = ReadScratch::new().unwrap();
+    let mut lists = Vec::new();
+    for &at in file.blocks() {
+        for row in 0..at.rows {
+            let block = attributes.load(file, at, Some(&[row]), &mut scratch).unwrap();
+            let mut out = Vec::new();
+            attributes.write(&block, row as usize, &mut out);
+            lists.push(out);
+        }
+    }
+    lists
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn records_come_back_as_they_were_sent(records in records(), block in 1usize..20) {
+        let lists: Vec<Vec<u8>> = records.iter().map(|pairs| list(pairs)).collect();
+        prop_assert_eq!(read(&write(&lists, block)), lists);
+    }
+
+    #[test]
+    fn files_merge_column_by_column(left in records(), right in records()) {
+        let left: Vec<Vec<u8>> = left.iter().map(|pairs| list(pairs)).collect();
+        let right: Vec<Vec<u8>> = right.iter().map(|pairs| list(pairs)).collect();
+        let files = [write(&left, 7), write(&right, 5)];
+        let opened: Vec<_> =
+            files.iter().map(|file| AttributeFile::open(file).unwrap()).collect();
+        let mut planner = AttributePlanner::default();
+        for (file, attributes) in files.iter().zip(&opened) {
+            let rows = file.blocks().iter().map(|block| u64::from(block.rows)).sum();
+            planner.observe_file(attributes, rows);
+        }
+        let plan = planner.finish();
+        let mut writer = ColumnFileWriter::new(plan.specs(), 3).unwrap();
+        let mut builder = AttributesBuilder::new(plan);
+        let mut scratch = ReadScratch::new().unwrap();
+        let mut row = 0;
+        for (file, attributes) in files.iter().zip(&opened) {
+            let mut remap = builder.remap(attributes);
+            for &at in file.blocks() {
+                let block = attributes.load(file, at, None, &mut scratch).unwrap();
+                if let Some(remap) = &mut remap {
+                    remap.next_row_group();
+                    builder.append(row, &block, 0..at.rows as usize, remap);
+                } else {
+                    for offset in 0..at.rows as usize {
+                        let mut out = Vec::new();
+                        attributes.write(&block, offset, &mut out);
+                        builder.push(row + offset, AttributesRef::list(&out));
+                    }
+                }
+                row += at.rows as usize;
+            }
+            scratch = ReadScratch::new().unwrap();
+        }
+        finish_group(&mut writer, &mut builder, row, 8);
+        let want: Vec<Vec<u8>> = left.into_iter().chain(right).collect();
+        prop_assert_eq!(read(&finish_file(writer, &builder)), want);
+    }
+
+    #[test]
+    fn hybrid_numbers_come_back(
+        values in proptest::collection::vec(prop_oneof![3 => Just(5u32), 1 => 0u32..1000], 0..200),
+    ) {
+        let mut out = Vec::new();
+        packing::put_hybrid(&mut out, &values, 10);
+        prop_assert_eq!(packing::get_hybrid(&out, values.len(), 10), Some(values));
+    }
+
+    #[test]
+    fn deltas_come_back(
+        values in proptest::collection::vec(prop_oneof![any::<i64>(), 0i64..9], 0..300),
+    ) {
+        let mut out = Vec::new();
+        delta::put_delta(&mut out, values.iter().copied());
+        let length = out.len();
+        out.push(7);
+        prop_assert_eq!(delta::get_delta(&out, values.len()), Some((values, length)));
+    }
+
+    #[test]
+    fn garbage_is_refused_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _maybe = packing::get_hybrid(&bytes, 100, 7);
+        let _maybe = delta::get_delta(&bytes, 1000);
+        let _maybe = page::PageHeader::parse(&bytes);
+        let _maybe = shapes::ShapeTable::decode(&bytes);
+        for kind in [Kind::Int, Kind::Double, Kind::Bool, Kind::Text, Kind::Fixed(8)] {
+            for encoding in [0, 5, 6, 8] {
+                let dictionary = page::decode_dictionary(bytes.clone(), 3, kind);
+                let _maybe = page::decode_page(
+                    bytes.clone(), 20, (kind, true), encoding, dictionary.as_ref(),
+                );
+            }
+        }
+        let source = MemorySource { name: "garbage".into(), bytes: bytes.into() };
+        prop_assert!(ColumnFile::open(Arc::new(source)).is_err());
+    }
+}
+
+#[test]
+fn a_flipped_byte_in_a_file_never_panics() {
+    let lists: Vec<Vec<u8>> = (0..50)
+        .map(|row| {
+            list(&[("k".into(), Given::Int(row % 3)), ("t".into(), Given::Text("x".into()))])
+        })
+        .collect();
+    let mut planner = AttributePlanner::default();
+    lists.iter().for_each(|list| planner.observe(AttributesRef::list(list)));
+    let plan = planner.finish();
+    let mut writer = ColumnFileWriter::new(plan.specs(), 1).unwrap();
+    let mut builder = AttributesBuilder::new(plan);
+    lists.iter().enumerate().for_each(|(row, list)| builder.push(row, AttributesRef::list(list)));
+    finish_group(&mut writer, &mut builder, 50, 16);
+    let (name, section) = builder.section();
+    writer.section(name, section);
+    let good = writer.finish().unwrap();
+    for at in 0..good.len() {
+        let mut bytes = good.to_vec();
+        bytes[at] ^= 0x55;
+        let source = MemorySource { name: "flipped".into(), bytes: bytes.into() };
+        let Ok(file) = ColumnFile::open(Arc::new(source)) else { continue };
+        let Ok(attributes) = AttributeFile::open(&file) else { continue };
+        let mut scratch = ReadScratch::new().unwrap();
+        for &block in file.blocks() {
+            let Ok(block) = attributes.load(&file, block, None, &mut scratch) else { continue };
+            let mut out = Vec::new();
+            attributes.write(&block, 0, &mut out);
+        }
+    }
+}

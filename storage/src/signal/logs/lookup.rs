@@ -1,0 +1,162 @@
+//! Finds the records that carry an ID, whenever they were.
+
+use memchr::memmem::Finder;
+use model::{AttributesRef, BodyKind, LogRow, LogsBatch, Value};
+
+use super::index::with_text;
+use super::scan::Segment;
+use super::schema::{BODY, BODY_ANY, RecordBlock, SPAN_ID, TRACE_ID};
+use crate::columns::{BlockAt, ColumnBlock, ReadScratch};
+use crate::ids::{IdFields, hash_text, same_id, same_value};
+use crate::text::{NeedleTokens, in_token};
+use crate::{IdQuery, StorageError};
+
+/// An ID in all the forms in which a record may carry it.
+#[derive(Debug)]
+pub(super) struct WantedId<'a> {
+    id: &'a IdQuery,
+    /// The text as given and, if that differs, in lower case: as a word of a line.
+    words: Vec<String>,
+}
+
+impl<'a> WantedId<'a> {
+    pub(super) fn new(id: &'a IdQuery) -> WantedId<'a> {
+        let mut words = Vec::new();
+        if id.text.bytes().any(in_token) {
+            words.push(id.text.clone());
+            let lower = id.text.to_ascii_lowercase();
+            if lower != id.text {
+                words.push(lower);
+            }
+        }
+        WantedId { id, words }
+    }
+
+    fn is_id(&self, trace_id: &[u8], span_id: &[u8]) -> bool {
+        self.id.trace_id.is_some_and(|id| id == trace_id && id != [0; 16])
+            || self.id.span_id.is_some_and(|id| id == span_id && id != [0; 8])
+    }
+
+    fn is_in_line(&self, line: &[u8]) -> bool {
+        self.words.iter().any(|word| has_word(line, word.as_bytes()))
+    }
+
+    fn is_in_attributes(&self, attributes: AttributesRef<'_>, id_fields: &IdFields) -> bool {
+        attributes
+            .iter()
+            .any(|(key, value)| id_fields.contains(key) && same_value(value, &self.id.text))
+    }
+
+    /// Whether a record of a memtable carries it.
+    pub(super) fn is_in(&self, batch: &LogsBatch, row: &LogRow, id_fields: &IdFields) -> bool {
+        self.is_id(&row.trace_id, &row.span_id)
+            || self.is_in_line(batch.line(row).as_bytes())
+            || self.is_in_attributes(batch.attributes(row), id_fields)
+    }
+
+    /// Blocks of a segment that may hold it.
+    ///
+    /// Errors: Corrupt, Io.
+    pub(super) fn candidates(&self, segment: &Segment) -> Result<Vec<usize>, StorageError> {
+        let blocks = segment.stats.len();
+        let Some(index) = &segment.index else { return Ok((0..blocks).collect()) };
+        let mut candidates = vec![false; blocks];
+        for block in index.ids.lookup(hash_text(&self.id.text))? {
+            if let Some(candidate) = candidates.get_mut(block as usize) {
+                *candidate = true;
+            }
+        }
+        for word in &self.words {
+            let mut holds = vec![true; blocks];
+            index.text.retain(&NeedleTokens::of_text(word.as_bytes()), &mut holds)?;
+            for (candidate, holds) in candidates.iter_mut().zip(holds) {
+                *candidate |= holds;
+            }
+        }
+        Ok((0..blocks).filter(|&block| candidates[block]).collect())
+    }
+
+    /// The records of a block that carry it.
+    ///
+    /// Errors: Corrupt, Io.
+    pub(super) fn read(
+        &self,
+        segment: &Segment,
+        block: usize,
+        scratch: &mut ReadScratch,
+    ) -> Result<LogsBatch, StorageError> {
+        let at = segment.at(block)?;
+        let mut fields = RecordBlock::default();
+        segment.records.load(&segment.file, at, TRACE_ID..SPAN_ID + 1, &mut fields, scratch)?;
+        segment.records.load(&segment.file, at, BODY..BODY_ANY + 1, &mut fields, scratch)?;
+        let mut hits = vec![false; at.rows as usize];
+        for (row, hit) in hits.iter_mut().enumerate() {
+            *hit = self.is_id(fields.bytes(TRACE_ID, row), fields.bytes(SPAN_ID, row));
+        }
+        if !self.words.is_empty() {
+            self.mark_lines(&fields, &mut hits);
+        }
+        self.mark_attributes(segment, at, &mut hits, scratch)?;
+        let rows: Vec<u32> = (0..at.rows).filter(|&row| hits[row as usize]).collect();
+        segment.materialise(at, fields, &rows, scratch)
+    }
+
+    fn mark_lines(&self, fields: &RecordBlock, hits: &mut [bool]) {
+        let finders: Vec<Finder<'_>> = self.words.iter().map(Finder::new).collect();
+        for (row, hit) in hits.iter_mut().enumerate() {
+            let (kind, body) = fields.body(row);
+            if kind == BodyKind::Any {
+                with_text(Value::parse(body), |line| *hit |= self.is_in_line(line));
+            } else if finders.iter().any(|finder| finder.find(body).is_some()) {
+                *hit |= self.is_in_line(body);
+            }
+        }
+    }
+
+    fn mark_attributes(
+        &self,
+        segment: &Segment,
+        at: BlockAt,
+        hits: &mut [bool],
+        scratch: &mut ReadScratch,
+    ) -> Result<(), StorageError> {
+        // Without an index nobody knows which fields were declared: then any may be the ID.
+        let is_field =
+            |key: &str| segment.index.as_ref().is_none_or(|index| index.id_fields.contains(key));
+        for (key, _, column) in segment.attributes.columns() {
+            if is_field(key) {
+                let values = segment.file.read(column, at, scratch)?;
+                self.mark(hits, &values, |text| same_id(text, &self.id.text));
+            }
+        }
+        let rest = segment.file.read(segment.attributes.rest_column(), at, scratch)?;
+        for (row, hit) in hits.iter_mut().enumerate() {
+            let Some(list) = rest.bytes(row) else { continue };
+            *hit |= AttributesRef::list(list)
+                .iter()
+                .any(|(key, value)| is_field(key) && same_value(value, &self.id.text));
+        }
+        Ok(())
+    }
+
+    fn mark(&self, hits: &mut [bool], values: &ColumnBlock, is_id: impl Fn(&str) -> bool) {
+        for (row, hit) in hits.iter_mut().enumerate() {
+            if let Some(int) = values.int(row) {
+                *hit |= is_id(&int.to_string());
+            } else if let Some(text) = values.bytes(row) {
+                *hit |= std::str::from_utf8(text).is_ok_and(&is_id);
+            }
+        }
+    }
+}
+
+/// Whether `word` stands in `line` and no token reaches beyond its ends.
+fn has_word(line: &[u8], word: &[u8]) -> bool {
+    let joins = |at: Option<usize>, end: Option<&u8>| {
+        let neighbour = at.and_then(|at| line.get(at));
+        neighbour.is_some_and(|&byte| in_token(byte)) && end.is_some_and(|&byte| in_token(byte))
+    };
+    memchr::memmem::find_iter(line, word).any(|start| {
+        !joins(start.checked_sub(1), word.first()) && !joins(Some(start + word.len()), word.last())
+    })
+}
