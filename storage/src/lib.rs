@@ -10,6 +10,8 @@ mod columns;
 mod compaction;
 mod components;
 mod error;
+#[cfg(test)]
+mod fakes;
 mod files;
 mod ids;
 mod matcher;

@@ -28,13 +28,11 @@ pub(crate) struct Folder {
 impl Folder {
     pub(crate) fn open(root: PathBuf, files: Arc<dyn Files>) -> Result<Folder, StorageError> {
         files.create_folder(&root).map_err(|error| StorageError::io(root.display(), error))?;
-        let folder = Folder { root, files, staged: AtomicU64::new(0) };
-        folder.remove_staged()?;
-        Ok(folder)
+        Ok(Folder { root, files, staged: AtomicU64::new(0) })
     }
 
     /// Removes what earlier processes did not finish. The caller holds the data folder's lock.
-    fn remove_staged(&self) -> Result<(), StorageError> {
+    pub(crate) fn remove_staged(&self) -> Result<(), StorageError> {
         for entry in self.walk(&self.root, String::new(), true)? {
             if entry.path.ends_with(STAGED) {
                 self.delete(&entry.path)?;

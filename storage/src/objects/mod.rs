@@ -87,6 +87,18 @@ impl Objects {
         Ok(Objects::Bucket(Arc::new(Bucket { store: store.into(), prefix, runtime })))
     }
 
+    /// Removes what writes that were cut short have left. The caller holds the folder's lock.
+    pub(crate) async fn remove_unfinished(&self) -> Result<(), StorageError> {
+        match self {
+            Objects::Folder(folder) => {
+                let folder = Arc::clone(folder);
+                blocking(move || folder.remove_staged()).await
+            }
+            // A bucket shows whole objects only.
+            Objects::Bucket(_) => Ok(()),
+        }
+    }
+
     /// Writes an object under a name that nobody else uses. Returns when it is durable.
     pub(crate) async fn put(&self, path: &str, content: Bytes) -> Result<(), StorageError> {
         match self {

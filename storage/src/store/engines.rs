@@ -41,7 +41,7 @@ impl SignalEngine for Metrics {
     }
 
     fn rows(memtable: &Self::Memtable) -> u64 {
-        memtable.rows()
+        memtable.rows() as u64
     }
 
     fn encode(
@@ -72,12 +72,12 @@ pub(crate) struct Logs;
 impl SignalEngine for Logs {
     const SIGNAL: Signal = Signal::Logs;
     type Batch = LogsBatch;
-    type Memtable = logs::memtable::Memtable;
-    type Segment = logs::scan::Segment;
+    type Memtable = logs::Memtable;
+    type Segment = logs::Segment;
     type Reader = LogsReader;
 
     fn memtable(generation: u32, options: &Options) -> Self::Memtable {
-        logs::memtable::Memtable::new(generation, options)
+        logs::Memtable::new(generation, options)
     }
 
     fn successor(memtable: &Self::Memtable, generation: u32) -> Self::Memtable {
@@ -98,21 +98,21 @@ impl SignalEngine for Logs {
     }
 
     fn rows(memtable: &Self::Memtable) -> u64 {
-        memtable.rows()
+        memtable.rows() as u64
     }
 
     fn encode(
         memtable: &Self::Memtable,
         ctx: &EncodeContext,
     ) -> Result<Vec<EncodedSegment>, StorageError> {
-        logs::encode::encode(memtable, ctx)
+        logs::encode(memtable, ctx)
     }
 
     fn merge(
         inputs: &[Arc<Self::Segment>],
         ctx: &EncodeContext,
     ) -> Result<Vec<EncodedSegment>, StorageError> {
-        logs::merge::merge(inputs, ctx)
+        logs::merge(inputs, ctx)
     }
 
     fn reader(
@@ -129,12 +129,12 @@ pub(crate) struct Traces;
 impl SignalEngine for Traces {
     const SIGNAL: Signal = Signal::Traces;
     type Batch = SpansBatch;
-    type Memtable = traces::memtable::Memtable;
-    type Segment = traces::scan::Segment;
+    type Memtable = traces::Memtable;
+    type Segment = traces::Segment;
     type Reader = TracesReader;
 
     fn memtable(generation: u32, options: &Options) -> Self::Memtable {
-        traces::memtable::Memtable::new(generation, options)
+        traces::Memtable::new(generation, options)
     }
 
     fn successor(memtable: &Self::Memtable, generation: u32) -> Self::Memtable {
@@ -155,21 +155,21 @@ impl SignalEngine for Traces {
     }
 
     fn rows(memtable: &Self::Memtable) -> u64 {
-        memtable.rows()
+        memtable.rows() as u64
     }
 
     fn encode(
         memtable: &Self::Memtable,
         ctx: &EncodeContext,
     ) -> Result<Vec<EncodedSegment>, StorageError> {
-        traces::encode::encode(memtable, ctx)
+        traces::encode(memtable, ctx)
     }
 
     fn merge(
         inputs: &[Arc<Self::Segment>],
         ctx: &EncodeContext,
     ) -> Result<Vec<EncodedSegment>, StorageError> {
-        traces::merge::merge(inputs, ctx)
+        traces::merge(inputs, ctx)
     }
 
     fn reader(

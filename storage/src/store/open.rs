@@ -27,11 +27,8 @@ pub(super) async fn open(
     components: Components,
     replay: Arc<dyn Replay>,
 ) -> Result<Arc<Store>, StorageError> {
-    let folder = prepare(&options, &components).await?;
-    let objects = Objects::open(&options, &components)?;
-    let catalog = Catalog::open(objects.clone(), components.clone(), folder.writer).await?;
     let marker = options.data_dir.join("running");
-    let core = Arc::new(core(options, components, objects, catalog));
+    let (core, folder) = open_core(options, components).await?;
     let metrics = Shard::<Metrics>::new(Arc::clone(&core));
     let logs = Shard::<Logs>::new(Arc::clone(&core));
     let traces = Shard::<Traces>::new(Arc::clone(&core));
@@ -55,8 +52,22 @@ pub(super) async fn open(
     Ok(store)
 }
 
+/// Takes the folder, and opens what the signals share.
+pub(super) async fn open_core(
+    options: Options,
+    components: Components,
+) -> Result<(Arc<Core>, DataFolder), StorageError> {
+    let folder = prepare(&options, &components).await?;
+    let objects = Objects::open(&options, &components)?;
+    objects.remove_unfinished().await?;
+    let writer = folder.writer.clone();
+    let catalog = Catalog::open(objects.clone(), components.clone(), writer).await?;
+    Ok((Arc::new(core(options, components, objects, catalog)), folder))
+}
+
 /// The data folder, ours until the lock is dropped.
-struct DataFolder {
+#[derive(Debug)]
+pub(super) struct DataFolder {
     lock: Box<dyn FileLock>,
     /// Random, made once for each folder: names its logs in a shared catalog.
     writer: String,
@@ -127,7 +138,8 @@ fn core(options: Options, components: Components, objects: Objects, catalog: Cat
     }
 }
 
-fn spawn<E: SignalEngine>(
+/// Starts a signal: its replay, its flushes, its merges.
+pub(super) fn spawn<E: SignalEngine>(
     shard: &Arc<Shard<E>>,
     replay: &Arc<dyn Replay>,
     unwrap: Unwrap<E>,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use model::Signal;
 
-use crate::catalog::{Checkpoint, Commit, Named, Sidecar, parse_path, unseal};
+use crate::catalog::{CatalogState, Checkpoint, Commit, Named, Sidecar, parse_path, unseal};
 use crate::files::DiskFiles;
 use crate::objects::{Objects, blocking, checksums};
 use crate::segment::SegmentMeta;
 use crate::store::core::segment_base;
-use crate::wal::{Wal, Watermark};
+use crate::wal::Wal;
 use crate::{Clock, Components, Options, Random, StorageError, Verified};
 
 /// Verification asks neither for the time nor for random numbers.
@@ -42,40 +42,45 @@ pub(super) async fn verify(options: &Options) -> Result<Verified, StorageError> 
         files: Arc::new(DiskFiles),
         object_store: None,
     };
-    let mut verified = logs(options, &components).await?;
     let objects = Objects::open(options, &components)?;
-    let metas = catalog(&objects, &mut verified).await?;
-    for meta in &metas {
+    let mut verified = Verified::default();
+    let state = catalog(&objects, &mut verified).await?;
+    for meta in state.segments.values() {
         segment(&objects, meta, &mut verified).await?;
     }
+    logs(options, &components, &state, &mut verified).await?;
     Ok(verified)
 }
 
-async fn logs(options: &Options, components: &Components) -> Result<Verified, StorageError> {
-    let (options, components) = (options.clone(), components.clone());
-    blocking(move || {
-        let mut verified = Verified::default();
-        for signal in Signal::ALL {
-            let wal = Wal::new(signal, &options, &components);
-            let scan = wal.scan(&Watermark::default(), None)?;
-            verified.files += scan.files().len() as u64;
-            verified.bytes += scan.bytes;
-            verified.log_entries += scan.entries;
-            for part in scan.unread {
-                let name = format!("wal/{}/{}", signal.as_str(), part.name);
-                verified.problems.push(format!("{name}: {}", part.why));
-            }
+async fn logs(
+    options: &Options,
+    components: &Components,
+    state: &CatalogState,
+    verified: &mut Verified,
+) -> Result<(), StorageError> {
+    let writer = components.files.read(&options.data_dir.join("writer")).unwrap_or_default();
+    let marks = std::str::from_utf8(&writer).ok().and_then(|writer| state.wal.get(writer));
+    let marks = marks.cloned().unwrap_or_default();
+    for signal in Signal::ALL {
+        let mark = marks.get(signal.as_str()).cloned().unwrap_or_default();
+        let wal = Wal::new(signal, options, components);
+        let scan = blocking(move || wal.scan(&mark, None)).await?;
+        verified.files += scan.files().len() as u64;
+        verified.bytes += scan.bytes;
+        verified.log_entries += scan.entries;
+        for part in scan.unread {
+            let name = format!("wal/{}/{}", signal.as_str(), part.name);
+            verified.problems.push(format!("{name}: {}", part.why));
         }
-        Ok(verified)
-    })
-    .await
+    }
+    Ok(())
 }
 
-/// Every object of the catalog; returns the segments that its newest state lists.
+/// Every object of the catalog; returns the newest state that can be read.
 async fn catalog(
     objects: &Objects,
     verified: &mut Verified,
-) -> Result<Vec<SegmentMeta>, StorageError> {
+) -> Result<CatalogState, StorageError> {
     for entry in objects.list("catalog").await? {
         let Some(content) = objects.get(&entry.path).await? else { continue };
         verified.files += 1;
@@ -95,7 +100,7 @@ async fn catalog(
             verified.problems.push(problem);
         }
     }
-    Ok(state.segments.into_values().collect())
+    Ok(state)
 }
 
 async fn segment(

@@ -9,6 +9,8 @@
 
 mod frame;
 mod replay;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::collections::BTreeSet;
