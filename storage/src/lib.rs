@@ -40,3 +40,7 @@ pub use signal::metrics::{ExemplarHit, MetricsReader, SampleBuf, Selection};
 pub use signal::traces::{SpanBlock, SpanScan, TracesReader};
 pub use snapshot::{Found, IdQuery, Snapshot};
 pub use store::{Ack, Replay, Store, StoreStats, Verified, Write};
+
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use signal::traces::bench::run as bench_traces;

@@ -4,15 +4,17 @@
 //! (service, span name, start). The index leads from a trace to its blocks, and a block is small, so
 //! that a whole trace is put together in well under a millisecond.
 
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
 mod decode;
-mod encode;
+pub(crate) mod encode;
 mod index;
 mod link;
-mod memtable;
-mod merge;
+pub(crate) mod memtable;
+pub(crate) mod merge;
 mod read;
 mod runs;
-mod scan;
+pub(crate) mod scan;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -26,10 +28,8 @@ use model::{SpanRow, SpansBatch};
 use crate::segment::SegmentHandle;
 use crate::{Budget, IdQuery, Notices, StorageError, TimeRange};
 
-pub(crate) use encode::encode;
-pub(crate) use memtable::Memtable;
-pub(crate) use merge::merge;
-pub(crate) use scan::Segment;
+use memtable::Memtable;
+use scan::Segment;
 
 /// Reads one tenant's traces.
 #[derive(Debug, Default)]

@@ -9,7 +9,9 @@ use model::{
 };
 use proptest::prelude::*;
 
-use super::{Memtable, Segment, SpanBlock, SpanScan, TracesReader, encode, merge};
+use super::encode::encode;
+use super::merge::merge;
+use super::{Memtable, Segment, SpanBlock, SpanScan, TracesReader};
 use crate::segment::{
     Append, EncodeContext, EncodedSegment, MemorySource, OpenSegment, SegmentHandle, SegmentMeta,
     SegmentSource,
@@ -529,7 +531,7 @@ proptest! {
 fn many(rows: u16) -> Vec<SpansBatch> {
     let span = |number: u16| Given {
         trace: (number % 97) as u8,
-        parent: (number > 200).then_some(number - 97),
+        parent: (number > 200).then(|| number - 97),
         start_ns: i64::from(number) * 10,
         duration_ns: 5,
         kind: 2,
