@@ -3,6 +3,8 @@
 mod encode;
 mod index;
 mod lookup;
+#[cfg(feature = "bench")]
+mod measure;
 mod memtable;
 mod merge;
 mod read;
@@ -21,6 +23,8 @@ use crate::segment::SegmentHandle;
 use crate::{Budget, IdQuery, Matcher, Notices, StorageError, TimeRange};
 
 pub(crate) use encode::encode;
+#[cfg(feature = "bench")]
+pub use measure::measure_logs;
 pub(crate) use memtable::Memtable;
 pub(crate) use merge::merge;
 pub(crate) use scan::Segment;
