@@ -8,7 +8,7 @@
 mod columns;
 mod components;
 mod error;
-#[expect(dead_code, reason = "logs and traces take it up next")]
+
 mod ids;
 mod matcher;
 mod notices;
@@ -36,3 +36,7 @@ pub use signal::metrics::{ExemplarHit, MetricsReader, SampleBuf, Selection};
 pub use signal::traces::{SpanBlock, SpanScan, TracesReader};
 pub use snapshot::{Found, IdQuery, Snapshot};
 pub use store::{Ack, Replay, Store, StoreStats, Verified, Write};
+
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use signal::traces::bench::run as bench_traces;

@@ -384,3 +384,15 @@ impl SourceReader<'_> {
         self.0.read(start..end).map_err(|error| ParquetError::External(Box::new(error)))
     }
 }
+
+#[cfg(feature = "bench")]
+impl ColumnFile {
+    /// Name and stored bytes of every column.
+    pub(crate) fn column_bytes(&self) -> Vec<(String, u64)> {
+        let bytes = |column: usize| {
+            let groups = self.metadata.row_groups().iter();
+            groups.map(|group| group.column(column).compressed_size() as u64).sum()
+        };
+        self.specs.iter().zip(0..).map(|(spec, index)| (spec.name.clone(), bytes(index))).collect()
+    }
+}

@@ -6,12 +6,12 @@ use proptest::prelude::*;
 
 use super::{
     BitWriter, IdFields, IdIndex, IdIndexBuilder, hash_span_id, hash_text, hash_trace_id,
-    is_id_field, read_bits, same_id,
+    read_bits, same_id,
 };
 use crate::StorageError;
 use crate::segment::{MemorySource, SegmentSource};
 
-fn open(bytes: Vec<u8>) -> Result<IdFields, IdIndex, StorageError> {
+fn open(bytes: Vec<u8>) -> Result<IdIndex, StorageError> {
     let source: Arc<dyn SegmentSource> =
         Arc::new(MemorySource { name: "test".to_owned(), bytes: Bytes::from(bytes) });
     IdIndex::open(&source, 0..source.len())

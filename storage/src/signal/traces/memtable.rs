@@ -6,7 +6,6 @@
 //! costs next to nothing and a lookup some microseconds a group.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -223,8 +222,8 @@ impl Memtable {
         self.heap_bytes.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn rows(&self) -> usize {
-        self.rows.load(Ordering::Relaxed)
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed) as u64
     }
 
     /// All batches at this moment.
@@ -311,9 +310,4 @@ impl Shared {
         }
         refused
     }
-}
-
-/// Splits `rows` of one batch out of many, for scans. Shape: half-open.
-pub(super) fn block_of(batch: &Arc<SpansBatch>, rows: Range<u32>) -> SpanBlock {
-    SpanBlock { batch: Arc::clone(batch), rows: rows.collect() }
 }

@@ -131,11 +131,7 @@ impl Column {
     }
 
     pub(super) fn spec(self) -> ColumnSpec {
-        ColumnSpec {
-            name: self.name().to_owned(),
-            kind: self.kind(),
-            optional: self.is_optional(),
-        }
+        ColumnSpec { name: self.name().to_owned(), kind: self.kind(), optional: self.is_optional() }
     }
 }
 
