@@ -1,1 +1,18 @@
+//! Tercet: logs, traces and metrics in one binary. This crate only introduces the rooms to each
+//! other; see ARCHITECTURE.md.
 
+mod admin;
+mod assets;
+mod cli;
+mod components;
+pub mod config;
+mod demo;
+mod listen;
+mod server;
+mod stats;
+mod units;
+mod wiring;
+
+pub use cli::run;
+pub use components::{SystemClock, SystemRandom};
+pub use server::Server;

@@ -1,19 +1,28 @@
 //! Bytes in, [`model::Batch`] out: one folder for each protocol, one place for each duty they share.
 //!
 //! A request goes `body` (cap, decompress) -> a protocol's decoder (one pass) -> [`Sink`]. What went
-//! wrong is a class of `failure`, which alone knows how each protocol says it. This crate never
+//! wrong is a class of `failure`; `dialect` knows how each protocol says it. This crate never
 //! imports storage: the root implements [`Sink`] with it, and replays its log through [`Decoder`].
 
 mod body;
+mod checks;
 mod decoder;
+mod dialect;
 mod failure;
 mod http;
 mod loki;
 mod otlp;
+mod raw_cache;
 mod remote_write;
+mod series_cache;
 mod sink;
+mod stats;
+#[cfg(test)]
+mod testing;
 
 pub use decoder::{DecodeError, Decoded, Decoder};
 pub use failure::{Class, Failure};
 pub use http::{Ingest, IngestOptions, IngestStats};
+pub use otlp::metrics::{DeltaMode, Promote, Strategy, TranslationOptions};
 pub use sink::{Accepted, Sink, Taken};
+pub use stats::{Arrival, Problem};

@@ -8,6 +8,7 @@ mod attributes;
 mod batch;
 mod histogram;
 mod labels;
+mod level;
 mod limits;
 mod logs;
 mod metrics;
@@ -24,6 +25,7 @@ pub use attributes::{AttributesBuilder, AttributesRef, Value};
 pub use batch::{Batch, Signal, Slice};
 pub use histogram::{BucketSpan, CUSTOM_BUCKETS_SCHEMA, Histogram};
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME, Series, SeriesId};
+pub use level::{LevelSource, detected_level};
 pub use limits::Limits;
 pub use logs::{BodyKind, LogRow, LogsBatch};
 pub use metrics::{

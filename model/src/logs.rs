@@ -82,6 +82,10 @@ impl LogsBatch {
         match self.body(row) {
             Value::Str(text) => Cow::Borrowed(text),
             Value::Empty => Cow::Borrowed(""),
+            // Bytes and numbers that JSON spells as strings stand alone here: no quotes.
+            value @ (Value::Bytes(_) | Value::Double(_)) => {
+                Cow::Owned(value_to_json(value).trim_matches('"').to_owned())
+            }
             value => Cow::Owned(value_to_json(value)),
         }
     }

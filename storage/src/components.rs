@@ -4,6 +4,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use object_store::ObjectStore;
+
+use crate::files::{DiskFiles, Files};
+
 /// Tells the time.
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Nanoseconds since the Unix epoch.
@@ -22,4 +26,15 @@ pub trait Random: Send + Sync + fmt::Debug {
 pub struct Components {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    pub files: Arc<dyn Files>,
+    /// Stands in for what [`crate::Options::bucket`] names.
+    pub object_store: Option<Arc<dyn ObjectStore>>,
+}
+
+impl Components {
+    /// The given clock and randomness, the real disk, and the bucket that the options name.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Components {
+        Components { clock, random, files: Arc::new(DiskFiles), object_store: None }
+    }
 }

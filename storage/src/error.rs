@@ -22,7 +22,7 @@ pub enum ErrorKind {
 }
 
 /// What could not be done, to what, why.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorageError {
     kind: ErrorKind,
     message: String,

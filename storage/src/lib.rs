@@ -5,13 +5,16 @@
 //! entry is replayed through the [`Replay`] that the root hands in, and nothing of query languages:
 //! a scan takes matchers, ranges and needles.
 
+mod catalog;
 mod columns;
+mod compaction;
 mod components;
 mod error;
-
+mod files;
 mod ids;
 mod matcher;
 mod notices;
+mod objects;
 mod options;
 mod pool;
 mod range;
@@ -20,9 +23,11 @@ mod signal;
 mod snapshot;
 mod store;
 mod text;
+mod wal;
 
 pub use components::{Clock, Components, Random};
 pub use error::{ErrorKind, StorageError};
+pub use files::{AppendFile, DiskFiles, FileEntry, FileLock, Files};
 pub use matcher::{MatchOp, Matcher};
 pub use notices::{Budget, Notices, UnreadPart};
 pub use options::{Durability, Options};

@@ -21,6 +21,9 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// `s3://bucket/prefix`, `gs://...`, `az://...`; segments and catalog go there.
     pub bucket: Option<String>,
+    /// Credentials and settings of the bucket as the `object_store` crate names them
+    /// (`aws_access_key_id`, `aws_endpoint`, `aws_allow_http`, ...).
+    pub bucket_options: Vec<(String, String)>,
     pub durability: Durability,
     /// Group commit: how long a write may wait for company. Units: us.
     pub group_commit_us: u64,
@@ -60,6 +63,7 @@ impl Options {
         Options {
             data_dir,
             bucket: None,
+            bucket_options: Vec::new(),
             durability: Durability::Fsync,
             group_commit_us: 2_000,
             wal_segment_bytes: 64 << 20,

@@ -13,6 +13,7 @@ pub struct Snapshot {
     metrics: Arc<MetricsReader>,
     logs: Arc<LogsReader>,
     traces: Arc<TracesReader>,
+    notices: Arc<Notices>,
 }
 
 /// An ID somebody pasted.
@@ -41,7 +42,18 @@ impl Snapshot {
         logs: Arc<LogsReader>,
         traces: Arc<TracesReader>,
     ) -> Snapshot {
-        Snapshot { metrics, logs, traces }
+        Snapshot { metrics, logs, traces, notices: Arc::default() }
+    }
+
+    pub(crate) fn with_notices(self, notices: Notices) -> Snapshot {
+        Snapshot { notices: Arc::new(notices), ..self }
+    }
+
+    /// What no answer can hold, whatever is asked: a log that is being replayed, damaged parts of
+    /// the log or of the catalog. To be merged into every answer.
+    #[must_use]
+    pub fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     #[must_use]
@@ -70,7 +82,7 @@ impl Snapshot {
         records_max: usize,
         budget: &Budget,
     ) -> Result<Found, StorageError> {
-        let mut found = Found::default();
+        let mut found = Found { notices: self.notices().clone(), ..Found::default() };
         let (spans, notices) = self.traces.lookup(id, records_max, budget)?;
         found.spans = spans;
         found.notices.merge(notices);

@@ -4,7 +4,9 @@
 mod jaeger;
 mod loki;
 mod lookup;
+pub(crate) mod params;
 mod prometheus;
+pub(crate) mod respond;
 mod tempo;
 
 use std::sync::Arc;

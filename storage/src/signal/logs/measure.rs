@@ -7,7 +7,9 @@ use std::sync::Arc;
 use model::wire::{put_bytes, put_fixed64, put_message, put_uint};
 use model::{AttributesBuilder, Labels, LogRow, LogsBatch, Slice, Stream, StreamParts, Value};
 
-use super::{Direction, LogScan, LogsReader, Memtable, Segment, encode, merge};
+use super::encode::encode;
+use super::merge::merge;
+use super::{Direction, LogScan, LogsReader, Memtable, Segment};
 use crate::segment::{
     Append, EncodeContext, EncodedSegment, MemorySource, SegmentHandle, SegmentMeta, SegmentSource,
 };

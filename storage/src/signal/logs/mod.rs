@@ -1,14 +1,14 @@
 //! Logs: records in streams.
 
-mod encode;
+pub(crate) mod encode;
 mod index;
 mod lookup;
 #[cfg(feature = "bench")]
 mod measure;
-mod memtable;
-mod merge;
+pub(crate) mod memtable;
+pub(crate) mod merge;
 mod read;
-mod scan;
+pub(crate) mod scan;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -22,12 +22,10 @@ use model::{LogRow, LogsBatch, Stream};
 use crate::segment::SegmentHandle;
 use crate::{Budget, IdQuery, Matcher, Notices, StorageError, TimeRange};
 
-pub(crate) use encode::encode;
 #[cfg(feature = "bench")]
 pub use measure::measure_logs;
-pub(crate) use memtable::Memtable;
-pub(crate) use merge::merge;
-pub(crate) use scan::Segment;
+use memtable::Memtable;
+use scan::Segment;
 
 /// Reads one tenant's logs.
 #[derive(Debug)]

@@ -8,9 +8,11 @@ use model::{
 };
 use proptest::prelude::*;
 
+use super::encode::encode;
+use super::merge::merge;
 use super::*;
 use crate::segment::{
-    Append, EncodeContext, EncodedSegment, MemorySource, OpenSegment, SegmentMeta, SegmentSource,
+    Append, EncodeContext, EncodedSegment, MemorySource, SegmentMeta, SegmentSource,
 };
 use crate::{Clock, MatchOp, Options};
 

@@ -1,0 +1,74 @@
+//! Collecting a body from the network.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+
+use super::gate::{Gate, Permit};
+
+/// How long a body may take to arrive (`server.body_deadline`).
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Why a body was not received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReadError {
+    TooBig,
+    /// No room in the gate.
+    Full,
+    /// It did not arrive in time.
+    Late,
+    /// The connection broke.
+    Broken(String),
+}
+
+/// Receives a whole body of at most `bytes_max` bytes, and the room that it takes in `gate`.
+pub(crate) async fn collect(
+    body: Body,
+    gate: &Gate,
+    bytes_max: usize,
+) -> Result<(Bytes, Permit), ReadError> {
+    match tokio::time::timeout(DEADLINE, collect_in_time(body, gate, bytes_max)).await {
+        Ok(outcome) => outcome,
+        Err(_elapsed) => Err(ReadError::Late),
+    }
+}
+
+async fn collect_in_time(
+    mut body: Body,
+    gate: &Gate,
+    bytes_max: usize,
+) -> Result<(Bytes, Permit), ReadError> {
+    let hint = body.size_hint();
+    let declared = usize::try_from(hint.lower()).unwrap_or(usize::MAX);
+    if declared > bytes_max {
+        return Err(ReadError::TooBig);
+    }
+    let mut permit = gate.enter(declared).await.map_err(|_full| ReadError::Full)?;
+    let mut first = Bytes::new();
+    let mut rest: Option<BytesMut> = None;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ReadError::Broken(error.to_string()))?;
+        let Ok(chunk) = frame.into_data() else { continue };
+        let length = first.len() + rest.as_ref().map_or(0, BytesMut::len);
+        let total = length.saturating_add(chunk.remaining());
+        if total > bytes_max {
+            return Err(ReadError::TooBig);
+        }
+        permit.grow_to(total).await.map_err(|_full| ReadError::Full)?;
+        if length == 0 {
+            first = chunk;
+            continue;
+        }
+        let rest = rest.get_or_insert_with(|| {
+            let mut joined = BytesMut::with_capacity(declared.max(total));
+            joined.extend_from_slice(&first);
+            first = Bytes::new();
+            joined
+        });
+        rest.extend_from_slice(&chunk);
+    }
+    Ok((rest.map_or(first, BytesMut::freeze), permit))
+}

@@ -1,0 +1,281 @@
+//! What ingest counts about itself, and what it tells people who look for their data.
+//!
+//! Every label comes from a closed list or is capped: a sender cannot make our own telemetry grow.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use model::{Batch, Protocol, Reason, Rejections, Signal, TenantId, Wire};
+use parking_lot::Mutex;
+
+use crate::failure::{Class, Failure};
+use crate::http::IngestStats;
+
+/// Problems that are remembered.
+const PROBLEMS_MAX: usize = 256;
+/// Tenants that have counters of their own; later ones share `other`.
+const TENANTS_MAX: usize = 100;
+/// Services that are remembered for [`Arrival`].
+const ARRIVALS_MAX: usize = 1000;
+/// Streams or series of one request that are looked at for their service.
+const SERVICES_PER_REQUEST_MAX: usize = 32;
+/// Bytes of a service's name or a problem's message that are kept.
+const TEXT_BYTES_MAX: usize = 256;
+
+/// A request or record that was refused lately.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Units: ns.
+    pub time_ns: i64,
+    pub signal: Signal,
+    /// A failure's class or a rejection's reason.
+    pub what: &'static str,
+    pub tenant: String,
+    /// Records refused; 0 when the whole request was.
+    pub records: u64,
+    /// At most 256 bytes.
+    pub message: String,
+}
+
+/// What one service has sent since the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    pub tenant: String,
+    pub signal: Signal,
+    /// Empty where the sender names none.
+    pub service: String,
+    /// Units: ns.
+    pub first_ns: i64,
+    /// Units: ns.
+    pub last_ns: i64,
+    pub requests: u64,
+}
+
+/// Counters by protocol, in the order of [`Protocol::ALL`].
+#[derive(Debug, Default)]
+struct Received {
+    requests: AtomicU64,
+    records: AtomicU64,
+    bytes: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    received: [Received; Protocol::ALL.len()],
+    refused: [AtomicU64; Class::ALL.len()],
+    duplicates: AtomicU64,
+    discarded: Mutex<BTreeMap<(String, Signal, Reason), u64>>,
+    problems: Mutex<VecDeque<Problem>>,
+    arrivals: Mutex<BTreeMap<(String, Signal, String), Arrival>>,
+}
+
+/// What is to be counted once a request has been kept.
+#[derive(Debug)]
+pub(crate) struct Taking {
+    protocol: Protocol,
+    tenant: TenantId,
+    signal: Signal,
+    services: Vec<String>,
+    records: u64,
+    bytes: u64,
+    received_ns: i64,
+}
+
+impl Stats {
+    /// Notes what a request holds before it is handed on.
+    pub(crate) fn arrival_of(&self, tenant: &TenantId, wire: &Wire, batch: &Batch) -> Taking {
+        let mut services: Vec<String> = Vec::new();
+        let mut note = |service: &str| {
+            if !services.iter().any(|known| known == service) {
+                services.push(cut(service));
+            }
+        };
+        match batch {
+            Batch::Metrics(batch) => batch
+                .series
+                .iter()
+                .take(SERVICES_PER_REQUEST_MAX)
+                .for_each(|series| note(series.labels.get("job").unwrap_or(""))),
+            Batch::Logs(model::LogsBatch { streams, .. })
+            | Batch::Traces(model::SpansBatch { streams, .. }) => streams
+                .iter()
+                .take(SERVICES_PER_REQUEST_MAX)
+                .for_each(|stream| note(stream.service())),
+        }
+        Taking {
+            protocol: wire.protocol,
+            tenant: tenant.clone(),
+            signal: batch.signal(),
+            services,
+            records: batch.record_count() as u64,
+            bytes: wire.bytes.len() as u64,
+            received_ns: wire.received_ns,
+        }
+    }
+
+    pub(crate) fn count_taken(&self, taken: &Taking) {
+        let index = Protocol::ALL.iter().position(|&protocol| protocol == taken.protocol);
+        if let Some(received) = index.and_then(|index| self.received.get(index)) {
+            received.requests.fetch_add(1, Ordering::Relaxed);
+            received.records.fetch_add(taken.records, Ordering::Relaxed);
+            received.bytes.fetch_add(taken.bytes, Ordering::Relaxed);
+        }
+        let mut arrivals = self.arrivals.lock();
+        for service in &taken.services {
+            let key = (taken.tenant.as_str().to_owned(), taken.signal, service.clone());
+            if let Some(known) = arrivals.get_mut(&key) {
+                known.last_ns = known.last_ns.max(taken.received_ns);
+                known.requests += 1;
+            } else if arrivals.len() < ARRIVALS_MAX {
+                let arrival = Arrival {
+                    tenant: key.0.clone(),
+                    signal: taken.signal,
+                    service: service.clone(),
+                    first_ns: taken.received_ns,
+                    last_ns: taken.received_ns,
+                    requests: 1,
+                };
+                arrivals.insert(key, arrival);
+            }
+        }
+    }
+
+    pub(crate) fn count_duplicate(&self) {
+        self.duplicates.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts records that were left out of a request.
+    pub(crate) fn count_discarded(
+        &self,
+        tenant: &TenantId,
+        protocol: Protocol,
+        time_ns: i64,
+        rejections: &Rejections,
+    ) {
+        let signal = signal_of(protocol);
+        for rejection in &rejections.list {
+            self.add_discarded(tenant, signal, rejection.reason, rejection.count);
+            self.add_problem(Problem {
+                time_ns,
+                signal,
+                what: rejection.reason.as_str(),
+                tenant: tenant.as_str().to_owned(),
+                records: rejection.count,
+                message: cut(&rejection.example),
+            });
+        }
+    }
+
+    fn add_discarded(&self, tenant: &TenantId, signal: Signal, reason: Reason, count: u64) {
+        let mut discarded = self.discarded.lock();
+        let known = discarded.keys().any(|(name, ..)| name == tenant.as_str());
+        let room = discarded.len() < TENANTS_MAX * Reason::ALL.len();
+        let name = if known || room { tenant.as_str() } else { "other" };
+        *discarded.entry((name.to_owned(), signal, reason)).or_default() += count;
+    }
+
+    /// Counts a request that was refused as a whole.
+    pub(crate) fn count_refused(
+        &self,
+        tenant: &TenantId,
+        signal: Signal,
+        time_ns: i64,
+        failure: &Failure,
+    ) {
+        let index = Class::ALL.iter().position(|&class| class == failure.class);
+        if let Some(count) = index.and_then(|index| self.refused.get(index)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.add_problem(Problem {
+            time_ns,
+            signal,
+            what: failure.class.as_str(),
+            tenant: tenant.as_str().to_owned(),
+            records: 0,
+            message: cut(&failure.message),
+        });
+    }
+
+    fn add_problem(&self, problem: Problem) {
+        let mut problems = self.problems.lock();
+        if problems.len() >= PROBLEMS_MAX {
+            problems.pop_back();
+        }
+        problems.push_front(problem);
+    }
+
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        self.problems.lock().iter().cloned().collect()
+    }
+
+    pub(crate) fn arrivals(&self) -> Vec<Arrival> {
+        self.arrivals.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn snapshot(&self) -> IngestStats {
+        let mut stats = IngestStats::default();
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64;
+        for (protocol, received) in Protocol::ALL.into_iter().zip(&self.received) {
+            let labels = vec![
+                ("protocol", protocol_word(protocol).to_owned()),
+                ("signal", signal_of(protocol).as_str().to_owned()),
+            ];
+            for (name, count) in [
+                ("ingest_requests_total", &received.requests),
+                ("ingest_received_records_total", &received.records),
+                ("ingest_received_bytes_total", &received.bytes),
+            ] {
+                stats.counters.push((name, labels.clone(), read(count)));
+            }
+        }
+        for ((tenant, signal, reason), count) in &*self.discarded.lock() {
+            let labels = vec![
+                ("tenant", tenant.clone()),
+                ("signal", signal.as_str().to_owned()),
+                ("reason", reason.as_str().to_owned()),
+            ];
+            stats.counters.push(("ingest_discarded_records_total", labels, *count as f64));
+        }
+        for (class, count) in Class::ALL.into_iter().zip(&self.refused) {
+            let labels = vec![("class", class.as_str().to_owned())];
+            stats.counters.push(("requests_rejected_total", labels, read(count)));
+        }
+        let duplicates = read(&self.duplicates);
+        stats.counters.push(("ingest_deduplicated_requests_total", Vec::new(), duplicates));
+        stats.counters.sort_by_key(|(name, ..)| *name);
+        stats
+    }
+}
+
+fn cut(text: &str) -> String {
+    let end = (0..=text.len().min(TEXT_BYTES_MAX)).rev().find(|&at| text.is_char_boundary(at));
+    text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
+}
+
+/// The signal that a protocol carries.
+fn signal_of(protocol: Protocol) -> Signal {
+    match protocol {
+        Protocol::OtlpMetricsProtobuf | Protocol::OtlpMetricsJson | Protocol::RemoteWrite1 => {
+            Signal::Metrics
+        }
+        Protocol::OtlpLogsProtobuf
+        | Protocol::OtlpLogsJson
+        | Protocol::LokiPushProtobuf
+        | Protocol::LokiPushJson => Signal::Logs,
+        Protocol::OtlpTracesProtobuf | Protocol::OtlpTracesJson => Signal::Traces,
+    }
+}
+
+fn protocol_word(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::OtlpMetricsProtobuf
+        | Protocol::OtlpLogsProtobuf
+        | Protocol::OtlpTracesProtobuf => "otlp_protobuf",
+        Protocol::OtlpMetricsJson | Protocol::OtlpLogsJson | Protocol::OtlpTracesJson => {
+            "otlp_json"
+        }
+        Protocol::RemoteWrite1 => "remote_write",
+        Protocol::LokiPushProtobuf => "loki_protobuf",
+        Protocol::LokiPushJson => "loki_json",
+    }
+}

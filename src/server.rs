@@ -1,0 +1,134 @@
+//! A server from its settings: opens the store, binds, serves, and stops without losing anything.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use ingest::{Decoder, Ingest};
+use query::{BuildInfo, Query, QueryOptions};
+use storage::{Components, Pool, Store};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use crate::admin::{self, Admin};
+use crate::config::Config;
+use crate::wiring::{DecoderReplay, StoreSink, StoreSource};
+use crate::{assets, listen};
+
+/// A running server. Dropping it does not stop it: call [`Server::stop`].
+#[derive(Debug)]
+pub struct Server {
+    /// The addresses in use, chosen ports filled in.
+    pub http: SocketAddr,
+    pub otlp_http: SocketAddr,
+    pub otlp_grpc: SocketAddr,
+    admin: Arc<Admin>,
+    stop: watch::Sender<bool>,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Opens the store, binds all three addresses and starts to serve. Returns when requests are
+    /// answered; the log may still be replaying.
+    ///
+    /// Errors: what could not be opened or bound, and why.
+    pub async fn start(mut config: Config, components: Components) -> Result<Server, String> {
+        let http = listen::bind("http", config.http).await?;
+        let otlp_http = listen::bind("otlp-http", config.otlp_http).await?;
+        let otlp_grpc = listen::bind("otlp-grpc", config.otlp_grpc).await?;
+        for (listener, address) in [
+            (&http, &mut config.http),
+            (&otlp_http, &mut config.otlp_http),
+            (&otlp_grpc, &mut config.otlp_grpc),
+        ] {
+            *address = listener.local_addr().map_err(|error| error.to_string())?;
+        }
+
+        let decoder = Arc::new(Decoder::new(config.storage.limits.clone()));
+        let replay = Arc::new(DecoderReplay { decoder: Arc::clone(&decoder) });
+        let started_ns = components.clock.now_ns();
+        let store = Store::open(config.storage.clone(), components, replay)
+            .await
+            .map_err(|error| error.to_string())?;
+        let sink = Arc::new(StoreSink { store: Arc::clone(&store) });
+        let ingest = Ingest::new(config.ingest.clone(), decoder, sink);
+        let pool = Pool::new(config.storage.pool_threads);
+        let source = Arc::new(StoreSource { store: Arc::clone(&store), pool });
+        let options = QueryOptions { build: build_info(), lookback_ms: config.lookback_ms };
+        let query = Query::new(options, source);
+
+        let admin = Arc::new(Admin {
+            config,
+            store,
+            ingest: Arc::clone(&ingest),
+            query: Arc::clone(&query),
+            stopping: AtomicBool::new(false),
+            started_ns,
+        });
+        let router: Router = Router::new()
+            .merge(ingest.router())
+            .merge(query.router())
+            .merge(admin::router(Arc::clone(&admin)))
+            .fallback(assets::fallback);
+
+        let (stop, stopped) = watch::channel(false);
+        let connections = Arc::new(Semaphore::new(admin.config.connections_max));
+        let config = &admin.config;
+        let (http_address, otlp_http_address, otlp_grpc_address) =
+            (config.http, config.otlp_http, config.otlp_grpc);
+        let listeners = [http, otlp_http, otlp_grpc]
+            .into_iter()
+            .map(|listener| {
+                listen::serve(listener, router.clone(), Arc::clone(&connections), stopped.clone())
+            })
+            .collect();
+        Ok(Server {
+            http: http_address,
+            otlp_http: otlp_http_address,
+            otlp_grpc: otlp_grpc_address,
+            admin,
+            stop,
+            listeners,
+        })
+    }
+
+    /// The store behind it, for tests.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.admin.store
+    }
+
+    /// Takes no more requests, finishes those in flight, flushes, closes. Within the shutdown
+    /// timeout of the settings.
+    ///
+    /// Errors: what could not be flushed; it is in the log then.
+    pub async fn stop(self) -> Result<(), String> {
+        self.admin.stopping.store(true, Ordering::Relaxed);
+        self.stop.send_replace(true);
+        let timeout_ns = u64::try_from(self.admin.config.shutdown_timeout_ns).unwrap_or(0);
+        let timeout = Duration::from_nanos(timeout_ns);
+        let finish = async {
+            // A third of the time for requests in flight, the rest for the last flush.
+            let in_flight = futures::future::join_all(self.listeners);
+            if tokio::time::timeout(timeout / 3, in_flight).await.is_err() {
+                tracing::warn!("some requests did not finish in time");
+            }
+            self.admin.store.close().await.map_err(|error| error.to_string())
+        };
+        tokio::time::timeout(timeout, finish).await.unwrap_or_else(|_| {
+            Err("the last flush did not finish in time; the log has what it would have written"
+                .to_owned())
+        })
+    }
+}
+
+fn build_info() -> BuildInfo {
+    BuildInfo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: option_env!("TERCET_REVISION").unwrap_or("unknown").to_owned(),
+        branch: option_env!("TERCET_BRANCH").unwrap_or("unknown").to_owned(),
+        build_date: option_env!("TERCET_BUILD_DATE").unwrap_or("19700101-00:00:00").to_owned(),
+    }
+}

@@ -1,0 +1,108 @@
+//! Joins the rooms: ingest's [`Sink`] and storage's [`Replay`] and query's [`Source`], all three
+//! made of the same store and decoder.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use ingest::{Accepted, Class, Decoder, Failure, Sink, Taken};
+use model::{Batch, Limits, TenantId, Wire};
+use query::Source;
+use storage::{Budget, ErrorKind, Pool, Replay, Snapshot, StorageError, Store, Write};
+
+/// Keeps accepted requests in the store.
+#[derive(Debug)]
+pub(crate) struct StoreSink {
+    pub(crate) store: Arc<Store>,
+}
+
+impl Sink for StoreSink {
+    fn now_ns(&self) -> i64 {
+        self.store.components().clock.now_ns()
+    }
+
+    fn accept(&self, accepted: Accepted) -> BoxFuture<'_, Result<Taken, Failure>> {
+        async move {
+            let Accepted { tenant, wire, batch, body_hash } = accepted;
+            let write = Write { tenant, wire, batch, body_hash };
+            let ack = self.store.write(write).await.map_err(|error| refusal(&error))?;
+            Ok(Taken { rejections: ack.rejections, duplicate: ack.duplicate })
+        }
+        .boxed()
+    }
+}
+
+/// How long a sender should wait when the store cannot take anything.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// A storage error in the words of the failure-class table: what goes wrong on our side is
+/// Overloaded, because a sender must try again and nothing of the request is at fault.
+fn refusal(error: &StorageError) -> Failure {
+    let class = match error.kind() {
+        ErrorKind::Invalid | ErrorKind::LimitExceeded => Class::InvalidRecords,
+        ErrorKind::Unavailable
+        | ErrorKind::Io
+        | ErrorKind::Corrupt
+        | ErrorKind::Cancelled
+        | ErrorKind::Timeout => Class::Overloaded,
+    };
+    let message = error.to_string();
+    let message = if message.starts_with("tercet-err-") {
+        message
+    } else {
+        format!("tercet-err-unavailable: {message}")
+    };
+    let retry_after = (class == Class::Overloaded).then_some(RETRY_AFTER);
+    Failure { class, message, retry_after }
+}
+
+/// Decodes log entries again.
+pub(crate) struct DecoderReplay {
+    pub(crate) decoder: Arc<Decoder>,
+}
+
+impl fmt::Debug for DecoderReplay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DecoderReplay")
+    }
+}
+
+impl Replay for DecoderReplay {
+    fn replay(&self, tenant: &TenantId, wire: &Wire) -> Result<Batch, String> {
+        match self.decoder.decode(tenant, wire) {
+            Ok(decoded) => Ok(decoded.batch),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// Gives queries their snapshots.
+#[derive(Debug)]
+pub(crate) struct StoreSource {
+    pub(crate) store: Arc<Store>,
+    pub(crate) pool: Pool,
+}
+
+impl Source for StoreSource {
+    fn snapshot(&self, tenant: &TenantId) -> Snapshot {
+        self.store.snapshot(tenant)
+    }
+
+    fn budget(&self) -> Budget {
+        self.store.budget()
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.store.options().limits
+    }
+
+    fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    fn now_ns(&self) -> i64 {
+        self.store.components().clock.now_ns()
+    }
+}

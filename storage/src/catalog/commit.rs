@@ -1,0 +1,110 @@
+//! What the catalog's objects hold, and the seal that tells whole ones from damaged ones.
+//!
+//! Format: FORMAT.md, "Catalog".
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::StorageError;
+use crate::segment::SegmentMeta;
+use crate::wal::Watermark;
+
+/// Length of the seal: a newline, 16 hex digits, a newline.
+const SEAL_BYTES: usize = 18;
+
+/// One change of the catalog.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Commit {
+    pub(crate) version: u32,
+    pub(crate) sequence: u64,
+    /// Whose log the watermarks are of: one data folder.
+    pub(crate) writer: String,
+    /// Tells this commit from every other with the same content.
+    pub(crate) nonce: u64,
+    pub(crate) time_ns: i64,
+    pub(crate) added: Vec<SegmentMeta>,
+    pub(crate) removed: Vec<String>,
+    /// By signal, where it changed.
+    pub(crate) wal: BTreeMap<String, Watermark>,
+}
+
+/// The catalog as a whole after commit `sequence`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Checkpoint {
+    pub(crate) version: u32,
+    pub(crate) sequence: u64,
+    pub(crate) time_ns: i64,
+    pub(crate) segments: Vec<SegmentMeta>,
+    /// Segments that were removed and whose files may still be there, with the time of removal.
+    pub(crate) removed: BTreeMap<String, i64>,
+    /// By writer, by signal.
+    pub(crate) wal: BTreeMap<String, BTreeMap<String, Watermark>>,
+}
+
+/// What lies beside a segment's files, so that the catalog can be made again from a listing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Sidecar {
+    pub(crate) version: u32,
+    pub(crate) meta: SegmentMeta,
+    /// All segments that were made in the same step; they count only together.
+    pub(crate) siblings: Vec<String>,
+    /// The segments that they stand for.
+    pub(crate) replaces: Vec<String>,
+    pub(crate) writer: String,
+    pub(crate) wal: Watermark,
+}
+
+/// The version of all three.
+pub(crate) const CATALOG_VERSION: u32 = 1;
+
+/// JSON, a newline, the hex xxh3-64 of the JSON, a newline.
+pub(crate) fn seal(content: &impl Serialize) -> Result<Bytes, StorageError> {
+    let mut out = serde_json::to_vec(content)
+        .map_err(|error| StorageError::io("a catalog object cannot be written", error))?;
+    let sum = xxh3_64(&out);
+    out.extend_from_slice(format!("\n{sum:016x}\n").as_bytes());
+    Ok(out.into())
+}
+
+/// Reads what [`seal`] wrote.
+///
+/// Errors: Corrupt.
+pub(crate) fn unseal<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, StorageError> {
+    let body = bytes
+        .len()
+        .checked_sub(SEAL_BYTES)
+        .and_then(|end| bytes.split_at_checked(end))
+        .filter(|(body, seal)| *seal == format!("\n{:016x}\n", xxh3_64(body)).as_bytes())
+        .map(|(body, _)| body)
+        .ok_or_else(|| StorageError::corrupt(name, "its seal does not fit"))?;
+    serde_json::from_slice(body).map_err(|error| StorageError::corrupt(name, error))
+}
+
+pub(crate) fn commit_path(sequence: u64) -> String {
+    format!("catalog/{sequence:020}.json")
+}
+
+pub(crate) fn checkpoint_path(sequence: u64) -> String {
+    format!("catalog/checkpoint-{sequence:020}.json")
+}
+
+/// What an object's name says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Named {
+    Commit(u64),
+    Checkpoint(u64),
+    Other,
+}
+
+pub(crate) fn parse_path(path: &str) -> Named {
+    let stem = path.strip_prefix("catalog/").and_then(|name| name.strip_suffix(".json"));
+    let Some(stem) = stem else { return Named::Other };
+    match stem.strip_prefix("checkpoint-") {
+        Some(number) => number.parse().map_or(Named::Other, Named::Checkpoint),
+        None => stem.parse().map_or(Named::Other, Named::Commit),
+    }
+}

@@ -1,0 +1,141 @@
+//! Opening the catalog, whatever state its objects are in.
+//!
+//! The newest checkpoint that can be read, then every commit after it. Where a commit is missing or
+//! unreadable, or the catalog is empty and segments lie in the store, the sidecars of the segments
+//! are read and those that nothing replaces are taken in: data comes back rather than being lost,
+//! and retention or the next merge removes what should have been gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::StorageError;
+use crate::catalog::{CatalogState, Checkpoint, Commit, Named, Sidecar, parse_path, unseal};
+use crate::objects::Objects;
+use crate::wal::Watermark;
+
+/// What could be made of the catalog's objects.
+#[derive(Debug, Default)]
+pub(super) struct Recovered {
+    pub(super) state: CatalogState,
+    pub(super) problems: Vec<String>,
+    /// Something of the newest generation is missing.
+    pub(super) is_damaged: bool,
+}
+
+pub(super) async fn load(objects: &Objects, writer: &str) -> Result<Recovered, StorageError> {
+    let mut commits = BTreeSet::new();
+    let mut checkpoints = BTreeSet::new();
+    for entry in objects.list("catalog").await? {
+        match parse_path(&entry.path) {
+            Named::Commit(sequence) => drop(commits.insert((sequence, entry.path))),
+            Named::Checkpoint(sequence) => drop(checkpoints.insert((sequence, entry.path))),
+            Named::Other => {}
+        }
+    }
+    let newest = commits.iter().chain(&checkpoints).map(|(sequence, _)| *sequence).max();
+    let mut found = Recovered::default();
+    for (_, path) in checkpoints.iter().rev() {
+        match read::<Checkpoint>(objects, path).await? {
+            Ok(checkpoint) => {
+                found.state = CatalogState::from_checkpoint(checkpoint);
+                break;
+            }
+            Err(problem) => found.problems.push(problem),
+        }
+    }
+    for (sequence, path) in &commits {
+        if *sequence <= found.state.sequence {
+            continue;
+        }
+        if *sequence != found.state.sequence + 1 {
+            let (first, last) = (found.state.sequence + 1, sequence - 1);
+            found.problems.push(format!("commits {first} to {last} of the catalog are missing"));
+            found.is_damaged = true;
+        }
+        match read::<Commit>(objects, path).await? {
+            Ok(commit) => found.state.apply(&commit),
+            Err(problem) => {
+                found.problems.push(problem);
+                found.is_damaged = true;
+            }
+        }
+        found.state.sequence = *sequence;
+    }
+    if newest.is_some_and(|newest| newest > found.state.sequence) {
+        found.is_damaged = true;
+        found.state.sequence = newest.unwrap_or_default();
+    }
+    let is_empty = newest.is_none();
+    if found.is_damaged || is_empty {
+        let adopted = adopt(objects, writer, &mut found).await?;
+        if adopted > 0 {
+            found.is_damaged = true;
+            found.problems.push(format!("{adopted} segments were found by listing the store"));
+        }
+    }
+    for problem in &found.problems {
+        tracing::error!(problem, "the catalog is damaged");
+    }
+    Ok(found)
+}
+
+/// Takes in segments that lie in the store whole, that no later one replaces, and that were not
+/// removed as far as is known.
+async fn adopt(
+    objects: &Objects,
+    writer: &str,
+    found: &mut Recovered,
+) -> Result<usize, StorageError> {
+    let mut sidecars: BTreeMap<String, Sidecar> = BTreeMap::new();
+    for entry in objects.list("segments").await? {
+        if !entry.path.ends_with(".meta") {
+            continue;
+        }
+        match read::<Sidecar>(objects, &entry.path).await? {
+            Ok(sidecar) => drop(sidecars.insert(sidecar.meta.id.clone(), sidecar)),
+            Err(problem) => found.problems.push(problem),
+        }
+    }
+    // A step that was cut short has made only some of its segments: what it read from is still
+    // there, in the log or in the segments that it was to replace.
+    let whole =
+        |sidecar: &Sidecar| sidecar.siblings.iter().all(|sibling| sidecars.contains_key(sibling));
+    let complete: Vec<&Sidecar> = sidecars.values().filter(|sidecar| whole(sidecar)).collect();
+    let replaced: BTreeSet<&String> =
+        complete.iter().flat_map(|sidecar| &sidecar.replaces).collect();
+    let mut adopted = 0;
+    for sidecar in &complete {
+        let id = &sidecar.meta.id;
+        if replaced.contains(id)
+            || found.state.removed.contains_key(id)
+            || found.state.segments.contains_key(id)
+        {
+            continue;
+        }
+        found.state.segments.insert(id.clone(), sidecar.meta.clone());
+        adopted += 1;
+    }
+    let superseded: Vec<String> =
+        found.state.segments.keys().filter(|id| replaced.contains(id)).cloned().collect();
+    for id in superseded {
+        found.state.segments.remove(&id);
+    }
+    for sidecar in complete.iter().filter(|sidecar| sidecar.writer == writer) {
+        let marks = found.state.wal.entry(writer.to_owned()).or_default();
+        let mark: &mut Watermark = marks.entry(sidecar.meta.signal.clone()).or_default();
+        if mark.sequence < sidecar.wal.sequence {
+            *mark = sidecar.wal.clone();
+        }
+    }
+    Ok(adopted)
+}
+
+/// The object, or in words why it cannot be used.
+async fn read<T: serde::de::DeserializeOwned>(
+    objects: &Objects,
+    path: &str,
+) -> Result<Result<T, String>, StorageError> {
+    let Some(content) = objects.get(path).await? else {
+        return Ok(Err(format!("{path} is missing")));
+    };
+    Ok(unseal(path, &content).map_err(|error| error.to_string()))
+}

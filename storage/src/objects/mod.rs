@@ -1,0 +1,242 @@
+//! Where immutable objects lie: a local folder or a bucket, behind the few calls that we need.
+//!
+//! A local folder goes through [`Files`] (staged, synced, then named, then the folder synced: the
+//! `object_store` crate of this version cannot sync), a bucket through the `object_store` crate.
+//! Objects are never changed. `create` fails where the name exists, and that is the only thing on
+//! which the catalog's consistency rests.
+
+mod cache;
+mod folder;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use url::Url;
+
+use crate::{Components, ErrorKind, Options, StorageError};
+
+pub(crate) use cache::ChunkCache;
+use folder::Folder;
+pub(crate) use source::{Health, Quarantine, StoredFile, checksums};
+
+/// An object as listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ObjectEntry {
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
+    /// Units: ns since the Unix epoch, on the clock of whoever keeps it.
+    pub(crate) modified_ns: i64,
+}
+
+/// What came of a create.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Created {
+    /// The object is there with our content (perhaps since an earlier, unanswered try).
+    Ours,
+    /// Somebody else's content has the name.
+    Taken,
+}
+
+/// A place for objects.
+#[derive(Debug, Clone)]
+pub(crate) enum Objects {
+    Folder(Arc<Folder>),
+    Bucket(Arc<Bucket>),
+}
+
+/// A bucket, or a part of one.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    store: Arc<dyn ObjectStore>,
+    prefix: ObjectPath,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Objects {
+    /// Opens what the options name. Must be called inside a tokio runtime.
+    ///
+    /// Errors: Invalid for a bucket address that cannot be understood, Io.
+    pub(crate) fn open(
+        options: &Options,
+        components: &Components,
+    ) -> Result<Objects, StorageError> {
+        let runtime = tokio::runtime::Handle::current();
+        if let Some(store) = &components.object_store {
+            let store = Arc::clone(store);
+            let prefix = ObjectPath::default();
+            return Ok(Objects::Bucket(Arc::new(Bucket { store, prefix, runtime })));
+        }
+        let Some(address) = &options.bucket else {
+            let root = options.data_dir.join("store");
+            let folder = Folder::open(root, Arc::clone(&components.files))?;
+            return Ok(Objects::Folder(Arc::new(folder)));
+        };
+        let invalid =
+            |why: String| StorageError::new(ErrorKind::Invalid, format!("bucket {address}: {why}"));
+        let url = Url::parse(address).map_err(|error| invalid(error.to_string()))?;
+        let settings = options.bucket_options.iter().map(|(name, value)| (name, value.clone()));
+        let (store, prefix) = object_store::parse_url_opts(&url, settings)
+            .map_err(|error| invalid(error.to_string()))?;
+        Ok(Objects::Bucket(Arc::new(Bucket { store: store.into(), prefix, runtime })))
+    }
+
+    /// Writes an object under a name that nobody else uses. Returns when it is durable.
+    pub(crate) async fn put(&self, path: &str, content: Bytes) -> Result<(), StorageError> {
+        match self {
+            Objects::Folder(folder) => {
+                let (folder, path) = (Arc::clone(folder), path.to_owned());
+                blocking(move || folder.put(&path, &content)).await
+            }
+            Objects::Bucket(bucket) => {
+                let place = bucket.place(path);
+                let put = bucket.store.put(&place, PutPayload::from_bytes(content)).await;
+                put.map(|_| ()).map_err(|error| StorageError::io(path, error))
+            }
+        }
+    }
+
+    /// Writes an object unless the name is taken. Returns when it is durable.
+    ///
+    /// Errors: Io; the object may have been written then, and the same call may be repeated.
+    pub(crate) async fn create(&self, path: &str, content: Bytes) -> Result<Created, StorageError> {
+        let created = match self {
+            Objects::Folder(folder) => {
+                let (folder, path, content) =
+                    (Arc::clone(folder), path.to_owned(), content.clone());
+                blocking(move || folder.create(&path, &content)).await?
+            }
+            Objects::Bucket(bucket) => {
+                let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+                let payload = PutPayload::from_bytes(content.clone());
+                match bucket.store.put_opts(&bucket.place(path), payload, options).await {
+                    Ok(_) => true,
+                    Err(
+                        object_store::Error::AlreadyExists { .. }
+                        | object_store::Error::Precondition { .. },
+                    ) => false,
+                    Err(error) => return Err(StorageError::io(path, error)),
+                }
+            }
+        };
+        if created || self.get(path).await?.is_some_and(|present| present == content) {
+            return Ok(Created::Ours);
+        }
+        Ok(Created::Taken)
+    }
+
+    /// A whole object, or nothing where there is none.
+    pub(crate) async fn get(&self, path: &str) -> Result<Option<Bytes>, StorageError> {
+        match self {
+            Objects::Folder(folder) => {
+                let (folder, path) = (Arc::clone(folder), path.to_owned());
+                blocking(move || folder.get(&path)).await
+            }
+            Objects::Bucket(bucket) => {
+                let content = async { bucket.store.get(&bucket.place(path)).await?.bytes().await };
+                match content.await {
+                    Ok(content) => Ok(Some(content)),
+                    Err(object_store::Error::NotFound { .. }) => Ok(None),
+                    Err(error) => Err(StorageError::io(path, error)),
+                }
+            }
+        }
+    }
+
+    /// All objects below `prefix` (a whole path part), sorted by path.
+    pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<ObjectEntry>, StorageError> {
+        let mut entries = match self {
+            Objects::Folder(folder) => {
+                let (folder, prefix) = (Arc::clone(folder), prefix.to_owned());
+                blocking(move || folder.list(&prefix)).await?
+            }
+            Objects::Bucket(bucket) => {
+                let listed = bucket.store.list(Some(&bucket.place(prefix)));
+                let found: Vec<_> = listed
+                    .try_collect()
+                    .await
+                    .map_err(|error| StorageError::io(format_args!("listing {prefix}"), error))?;
+                found.into_iter().filter_map(|meta| bucket.entry(&meta)).collect()
+            }
+        };
+        entries.sort_by(|a: &ObjectEntry, b| a.path.cmp(&b.path));
+        Ok(entries)
+    }
+
+    /// Removes an object; it is no error when there is none.
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), StorageError> {
+        match self {
+            Objects::Folder(folder) => {
+                let (folder, path) = (Arc::clone(folder), path.to_owned());
+                blocking(move || folder.delete(&path)).await
+            }
+            Objects::Bucket(bucket) => match bucket.store.delete(&bucket.place(path)).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(StorageError::io(path, error)),
+            },
+        }
+    }
+
+    /// A range of an object. Blocks: for the pool, not for async threads.
+    ///
+    /// Errors: Corrupt when the object is shorter or missing, Io.
+    pub(crate) fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
+        match self {
+            Objects::Folder(folder) => folder.read(path, range),
+            Objects::Bucket(bucket) => bucket.read(path, range),
+        }
+    }
+}
+
+impl Bucket {
+    fn place(&self, path: &str) -> ObjectPath {
+        self.prefix.parts().chain(ObjectPath::from(path).parts()).collect()
+    }
+
+    fn entry(&self, meta: &object_store::ObjectMeta) -> Option<ObjectEntry> {
+        let parts: Vec<_> = meta.location.prefix_match(&self.prefix)?.collect();
+        let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+        Some(ObjectEntry {
+            path: parts.join("/"),
+            bytes: meta.size,
+            modified_ns: meta.last_modified.timestamp_nanos_opt().unwrap_or(0),
+        })
+    }
+
+    fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
+        let (store, place) = (Arc::clone(&self.store), self.place(path));
+        let length = range.end - range.start;
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        self.runtime.spawn(async move {
+            // The reader may have gone.
+            let _unwanted = answer.send(store.get_range(&place, range).await);
+        });
+        let read = answered
+            .recv()
+            .map_err(|_| StorageError::new(ErrorKind::Unavailable, "the runtime has shut down"))?;
+        let content = read.map_err(|error| match error {
+            object_store::Error::NotFound { .. } => StorageError::corrupt(path, "it is missing"),
+            error => StorageError::io(path, error),
+        })?;
+        if content.len() as u64 != length {
+            return Err(StorageError::corrupt(path, "it is too short"));
+        }
+        Ok(content)
+    }
+}
+
+/// Runs file work where it may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(StorageError::io("file work", error)),
+    }
+}

@@ -1,0 +1,185 @@
+//! Merging and retention of one signal: runs the decisions of `compaction.rs`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use model::TenantId;
+
+use crate::catalog::Change;
+use crate::compaction::{self, Plan, bytes_of};
+use crate::segment::{SegmentHandle, SegmentMeta};
+use crate::store::core::{Counters, Origin, Output, SEGMENT_BYTES_TARGET};
+use crate::store::engine::SignalEngine;
+use crate::store::shard::{Shard, Stage, Tenant};
+use crate::{ErrorKind, StorageError};
+
+/// How often segments are looked at.
+const TICK: Duration = Duration::from_secs(5);
+/// The pause after a failed merge.
+const PAUSE: Duration = Duration::from_secs(60);
+
+impl<E: SignalEngine> Shard<E> {
+    /// Merges in the background until the store stops.
+    pub(super) async fn compact_when_due(self: Arc<Self>) {
+        let mut stop = self.core.stop.subscribe();
+        let mut pause = TICK;
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = TICK;
+            if *self.stage.borrow() != Stage::Ready {
+                continue;
+            }
+            // One merge after the other, so that no more than one is lost at a stop.
+            match self.compact_once(compaction::plan).await {
+                Ok(true) => pause = Duration::ZERO,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(%error, signal = E::SIGNAL.as_str(), "a merge failed");
+                    pause = PAUSE;
+                }
+            }
+        }
+    }
+
+    /// Merges until nothing is left to merge.
+    pub(super) async fn compact_fully(self: &Arc<Self>) -> Result<(), StorageError> {
+        while self.compact_once(compaction::plan_full).await? {}
+        Ok(())
+    }
+
+    /// Does one merge if `choose` finds one. True if it did.
+    async fn compact_once(
+        self: &Arc<Self>,
+        choose: fn(&[SegmentMeta], &BTreeSet<String>, u64) -> Option<Plan>,
+    ) -> Result<bool, StorageError> {
+        let _alone = self.compacting.lock().await;
+        let tenants: Vec<_> = self.tenants.read().values().cloned().collect();
+        for tenant in tenants {
+            let mut excluded: BTreeSet<String> = self.core.quarantine.list().into_keys().collect();
+            excluded.extend(self.unmergeable.lock().iter().cloned());
+            let metas = self.metas(&tenant);
+            let Some(plan) = choose(&metas, &excluded, SEGMENT_BYTES_TARGET as u64) else {
+                continue;
+            };
+            if let Err(error) = self.merge(&tenant, &plan).await {
+                Counters::add(&self.core.counters.compaction_failures, 1);
+                if error.kind() != ErrorKind::Corrupt {
+                    return Err(error);
+                }
+                // One of them cannot be read or contradicts itself: they stay as they are.
+                tracing::error!(%error, inputs = ?plan.inputs, "segments cannot be merged");
+                self.unmergeable.lock().extend(plan.inputs);
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn metas(&self, tenant: &Tenant<E>) -> Vec<SegmentMeta> {
+        tenant.view.lock().segments.values().map(|handle| handle.meta.clone()).collect()
+    }
+
+    async fn merge(self: &Arc<Self>, tenant: &Tenant<E>, plan: &Plan) -> Result<(), StorageError> {
+        let handles: Vec<Arc<SegmentHandle<E::Segment>>> = {
+            let view = tenant.view.lock();
+            plan.inputs.iter().filter_map(|id| view.segments.get(id).cloned()).collect()
+        };
+        let ctx = self.core.encode_context(plan.level);
+        let inputs = handles.clone();
+        let merged = self.core.compaction_pool.run(move || {
+            let opened: Result<Vec<_>, _> = inputs.iter().map(|handle| handle.get()).collect();
+            E::merge(&opened?, &ctx)
+        });
+        let segments = merged.await??;
+        let received = handles.iter().map(|handle| handle.meta.received_max_ns).max();
+        let output = Output {
+            tenant: tenant.id.clone(),
+            received_max_ns: received.unwrap_or(i64::MIN),
+            segments,
+        };
+        if output.segments.len() >= plan.inputs.len() && plan.level > 1 {
+            // It would be chosen again and again: the outputs are as many as the inputs.
+            self.unmergeable.lock().extend(plan.inputs.iter().cloned());
+            return Ok(());
+        }
+        let (replaces, level) = (plan.inputs.clone(), plan.level);
+        let origin = Origin { level, replaces, ..Origin::default() };
+        let uploaded = self.core.upload(E::SIGNAL.as_str(), vec![output], &origin).await?;
+        let committed = self.replace(tenant, &plan.inputs, uploaded.metas.clone()).await;
+        // Where the commit failed, the files are left to garbage collection: it may have succeeded.
+        self.core.uploaded(&uploaded.metas);
+        committed?;
+        Counters::add(&self.core.counters.compactions, 1);
+        let bytes = handles.iter().map(|handle| bytes_of(&handle.meta)).sum();
+        Counters::add(&self.core.counters.compacted_bytes, bytes);
+        Ok(())
+    }
+
+    /// Puts `added` in the place of `removed`, in the catalog and then in the view.
+    async fn replace(
+        &self,
+        tenant: &Tenant<E>,
+        removed: &[String],
+        added: Vec<SegmentMeta>,
+    ) -> Result<(), StorageError> {
+        let nonce = self.core.components.random.next_u64();
+        let handles: Vec<_> = added.iter().map(|meta| self.core.handle(meta.clone())).collect();
+        let change = Change { nonce, added, removed: removed.to_vec(), wal: None };
+        if !self.core.catalog.commit(change).await?.is_empty() {
+            self.core.views_stale.store(true, Ordering::Relaxed);
+        }
+        let mut view = tenant.view.lock();
+        for id in removed {
+            self.retire(&mut view, id);
+        }
+        for handle in handles {
+            view.segments.insert(handle.meta.id.clone(), handle);
+        }
+        Ok(())
+    }
+
+    /// Drops segments past retention. `cautious`: the clock has jumped, so no more than a quarter of
+    /// the data goes.
+    pub(super) async fn retire_expired(&self, cautious: bool) -> Result<(), StorageError> {
+        let _alone = self.compacting.lock().await;
+        let (now, retention) = (self.core.now_ns(), self.core.options.retention_ns);
+        let tenants: Vec<_> = self.tenants.read().values().cloned().collect();
+        let listed: Vec<_> =
+            tenants.into_iter().map(|tenant| (self.metas(&tenant), tenant)).collect();
+        let total: u64 = listed.iter().flat_map(|(metas, _)| metas).map(bytes_of).sum();
+        let old: Vec<_> = listed
+            .iter()
+            .map(|(metas, tenant)| (compaction::expired(metas, now, retention), metas, tenant))
+            .collect();
+        let dropped: u64 = old
+            .iter()
+            .flat_map(|(ids, metas, _)| metas.iter().filter(|meta| ids.contains(&meta.id)))
+            .map(bytes_of)
+            .sum();
+        if cautious && dropped > total / 4 {
+            Counters::add(&self.core.counters.retention_refusals, 1);
+            tracing::error!(
+                dropped,
+                total,
+                "the clock has jumped and retention would drop more than a quarter: it waits"
+            );
+            return Ok(());
+        }
+        for (ids, _, tenant) in old {
+            if !ids.is_empty() {
+                Counters::add(&self.core.counters.retired_segments, ids.len() as u64);
+                self.replace(tenant, &ids, Vec::new()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn tenant_ids(&self) -> Vec<TenantId> {
+        self.tenants.read().keys().cloned().collect()
+    }
+}

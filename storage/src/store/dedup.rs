@@ -1,0 +1,177 @@
+//! Recognises a byte-identical retry, so that it is acknowledged and not stored twice.
+//!
+//! Hashes of the last minutes are kept in memory. They survive a restart: those of entries that are
+//! still in the log by its replay, those of older ones in a small file that is written before log
+//! files are removed (FORMAT.md, "Log"). A request whose twin is still under way waits for it.
+
+use std::collections::hash_map::Entry as MapEntry;
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use model::TenantId;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+use crate::files::{self, Files};
+
+/// More hashes than this are not remembered, the oldest going first.
+const HASHES_MAX: usize = 1_000_000;
+const MAGIC: [u8; 8] = *b"TERCDUP\x01";
+/// A hash and its time. Units: bytes.
+const RECORD_BYTES: usize = 24;
+
+/// The hash of a request's tenant and body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct RequestHash(u128);
+
+impl RequestHash {
+    pub(super) fn new(tenant: &TenantId, body_hash: u128) -> RequestHash {
+        RequestHash(body_hash.wrapping_add(xxh3_128(tenant.as_str().as_bytes())))
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    /// Under way; the channel closes when it is over.
+    Pending(watch::Receiver<()>),
+    Kept,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    states: HashMap<RequestHash, State, RandomState>,
+    /// Those kept, by time of arrival (nearly).
+    order: VecDeque<(i64, RequestHash)>,
+}
+
+/// Requests of one signal in the last minutes.
+#[derive(Debug)]
+pub(super) struct Dedup {
+    window_ns: i64,
+    path: PathBuf,
+    known: Mutex<Known>,
+}
+
+/// What is known of a request.
+pub(super) enum Seen {
+    New(Claim),
+    /// Its twin is under way: wait until the channel closes, and ask again.
+    Pending(watch::Receiver<()>),
+    Duplicate,
+}
+
+/// The right to store a request. Dropped without [`Claim::keep`], a retry may claim it again.
+pub(super) struct Claim {
+    dedup: Arc<Dedup>,
+    hash: RequestHash,
+    kept: bool,
+    /// Closes the channel when dropped.
+    _over: watch::Sender<()>,
+}
+
+impl Dedup {
+    pub(super) fn new(window_ns: i64, path: PathBuf) -> Arc<Dedup> {
+        Arc::new(Dedup { window_ns, path, known: Mutex::default() })
+    }
+
+    pub(super) fn claim(self: &Arc<Dedup>, hash: RequestHash, now_ns: i64) -> Seen {
+        let mut known = self.known.lock();
+        known.forget(now_ns.saturating_sub(self.window_ns));
+        let (over, pending) = watch::channel(());
+        match known.states.entry(hash) {
+            MapEntry::Occupied(entry) => match entry.get() {
+                State::Kept => Seen::Duplicate,
+                State::Pending(over) => Seen::Pending(over.clone()),
+            },
+            MapEntry::Vacant(entry) => {
+                entry.insert(State::Pending(pending));
+                Seen::New(Claim { dedup: Arc::clone(self), hash, kept: false, _over: over })
+            }
+        }
+    }
+
+    /// Takes in an entry of the log. False when an entry with the same hash came before it inside
+    /// the window.
+    pub(super) fn learn(&self, hash: RequestHash, received_ns: i64) -> bool {
+        let mut known = self.known.lock();
+        if known.states.insert(hash, State::Kept).is_some() {
+            return false;
+        }
+        known.order.push_back((received_ns, hash));
+        true
+    }
+
+    /// Drops what is older than the window.
+    pub(super) fn forget(&self, now_ns: i64) {
+        self.known.lock().forget(now_ns.saturating_sub(self.window_ns));
+    }
+
+    /// Writes what is remembered, so that log files can be removed.
+    pub(super) fn save(&self, files: &dyn Files, now_ns: i64) -> std::io::Result<()> {
+        let mut out = MAGIC.to_vec();
+        {
+            let mut known = self.known.lock();
+            known.forget(now_ns.saturating_sub(self.window_ns));
+            out.reserve(known.order.len() * RECORD_BYTES + 8);
+            for (received_ns, hash) in &known.order {
+                out.extend_from_slice(&received_ns.to_le_bytes());
+                out.extend_from_slice(&hash.0.to_le_bytes());
+            }
+        }
+        out.extend_from_slice(&xxh3_64(&out).to_le_bytes());
+        files::replace(files, &self.path, &out)
+    }
+
+    /// Reads what [`Dedup::save`] wrote. False when the file is damaged: then a retry of what was
+    /// acknowledged before the restart may be stored a second time.
+    pub(super) fn load(&self, files: &dyn Files) -> bool {
+        let content = match files.read(&self.path) {
+            Ok(content) => content,
+            Err(error) => return error.kind() == std::io::ErrorKind::NotFound,
+        };
+        let Some((body, sum)) = content.split_last_chunk::<8>() else { return false };
+        let Some(records) = body.strip_prefix(&MAGIC) else { return false };
+        if u64::from_le_bytes(*sum) != xxh3_64(body) {
+            return false;
+        }
+        for record in records.as_chunks::<RECORD_BYTES>().0 {
+            let Some((time, hash)) = record.split_first_chunk::<8>() else { continue };
+            let Ok(hash) = hash.try_into() else { continue };
+            self.learn(RequestHash(u128::from_le_bytes(hash)), i64::from_le_bytes(*time));
+        }
+        true
+    }
+}
+
+impl Known {
+    fn forget(&mut self, before_ns: i64) {
+        while let Some(&(received_ns, hash)) = self.order.front() {
+            if received_ns >= before_ns && self.order.len() <= HASHES_MAX {
+                return;
+            }
+            self.order.pop_front();
+            self.states.remove(&hash);
+        }
+    }
+}
+
+impl Claim {
+    /// The request is stored: retries of it are duplicates from now on.
+    pub(super) fn keep(mut self, received_ns: i64) {
+        self.kept = true;
+        let mut known = self.dedup.known.lock();
+        known.states.insert(self.hash, State::Kept);
+        known.order.push_back((received_ns, self.hash));
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.dedup.known.lock().states.remove(&self.hash);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Memtables into segments: freeze, encode, upload, commit, swap, truncate.
+//!
+//! Each step may fail and be tried again from there; the frozen memtables stay readable and the log
+//! keeps their entries until the commit is durable.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::StorageError;
+use crate::catalog::Change;
+use crate::store::core::{Core, Counters, Origin, Output, Uploaded};
+use crate::store::engine::SignalEngine;
+use crate::store::shard::{Shard, Slot, Stage, Tenant};
+use crate::wal::Watermark;
+
+/// How often the age of memtables is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// The pause after a failed flush grows up to this.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Memtables of all tenants, frozen at one moment.
+pub(super) struct Frozen<E: SignalEngine> {
+    parts: Vec<(Arc<Tenant<E>>, Arc<Slot<E>>)>,
+    watermark: Watermark,
+    nonce: u64,
+    /// Set once the segments are in the object store, so that a failed commit is repeated with the
+    /// same ones.
+    uploaded: Mutex<Option<Uploaded>>,
+}
+
+impl<E: SignalEngine> Shard<E> {
+    /// Writes everything that was applied before the call into segments.
+    ///
+    /// Errors: those of encoding and of the object store. What is not written stays in memory and in
+    /// the log.
+    pub(super) async fn flush(self: &Arc<Self>) -> Result<(), StorageError> {
+        let _alone = self.flushing.lock().await;
+        self.freeze();
+        loop {
+            let Some(frozen) = self.frozen.lock().front().cloned() else { return Ok(()) };
+            if let Err(error) = self.flush_frozen(&frozen).await {
+                Counters::add(&self.core.counters.flush_failures, 1);
+                return Err(error);
+            }
+            self.frozen.lock().pop_front();
+            Counters::add(&self.core.counters.flushes, 1);
+        }
+    }
+
+    /// Puts new memtables in place of those that hold something.
+    fn freeze(&self) {
+        let closed = self.gate.write();
+        let tenants: Vec<_> = self.tenants.read().values().cloned().collect();
+        let mut parts = Vec::new();
+        for tenant in tenants {
+            let mut view = tenant.view.lock();
+            if view.active.appends.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            let generation = self.core.generation();
+            let next = Slot::new(E::successor(&view.active.memtable, generation));
+            let full = std::mem::replace(&mut view.active, next);
+            view.flushing.push(Arc::clone(&full));
+            drop(view);
+            parts.push((tenant, full));
+        }
+        if parts.is_empty() {
+            return;
+        }
+        let watermark = self.wal.watermark();
+        self.wal.roll();
+        self.unflushed_bytes.store(0, Ordering::Relaxed);
+        self.active_memory.store(0, Ordering::Relaxed);
+        self.oldest_ns.store(0, Ordering::Relaxed);
+        drop(closed);
+        let nonce = self.core.components.random.next_u64();
+        let frozen = Frozen { parts, watermark, nonce, uploaded: Mutex::default() };
+        self.frozen.lock().push_back(Arc::new(frozen));
+    }
+
+    async fn flush_frozen(self: &Arc<Self>, frozen: &Frozen<E>) -> Result<(), StorageError> {
+        let ready = frozen.uploaded.lock().clone();
+        let uploaded = match ready {
+            Some(uploaded) => uploaded,
+            None => {
+                let uploaded = self.encode_and_upload(frozen).await?;
+                *frozen.uploaded.lock() = Some(uploaded.clone());
+                uploaded
+            }
+        };
+        let change = Change {
+            nonce: frozen.nonce,
+            added: uploaded.metas.clone(),
+            removed: Vec::new(),
+            wal: Some((E::SIGNAL, frozen.watermark.clone())),
+        };
+        if !self.core.catalog.commit(change).await?.is_empty() {
+            self.core.views_stale.store(true, Ordering::Relaxed);
+        }
+        self.swap_in(frozen, &uploaded);
+        self.core.uploaded(&uploaded.metas);
+        self.truncate(&frozen.watermark, false).await;
+        Ok(())
+    }
+
+    async fn encode_and_upload(
+        self: &Arc<Self>,
+        frozen: &Frozen<E>,
+    ) -> Result<Uploaded, StorageError> {
+        let mut outputs = Vec::new();
+        for (tenant, slot) in &frozen.parts {
+            let ctx = self.core.encode_context(0);
+            let memtable = Arc::clone(&slot.memtable);
+            let segments = self.core.flush_pool.run(move || E::encode(&memtable, &ctx)).await??;
+            outputs.push(Output {
+                tenant: tenant.id.clone(),
+                received_max_ns: slot.received_max_ns.load(Ordering::Relaxed),
+                segments,
+            });
+        }
+        let origin = Origin { wal: frozen.watermark.clone(), ..Origin::default() };
+        self.core.upload(E::SIGNAL.as_str(), outputs, &origin).await
+    }
+
+    /// Puts the segments in the memtables' place, for each tenant at once.
+    fn swap_in(&self, frozen: &Frozen<E>, uploaded: &Uploaded) {
+        for (tenant, slot) in &frozen.parts {
+            let metas = uploaded.metas.iter().filter(|meta| meta.tenant == tenant.id.as_str());
+            let handles: Vec<_> = metas.map(|meta| self.core.handle(meta.clone())).collect();
+            let mut view = tenant.view.lock();
+            view.flushing.retain(|flushing| !Arc::ptr_eq(flushing, slot));
+            for handle in handles {
+                view.segments.entry(handle.meta.id.clone()).or_insert(handle);
+            }
+            drop(view);
+            let memory = slot.memory.swap(0, Ordering::Relaxed);
+            self.core.admission.add_memory(-(memory as i64));
+        }
+        self.core.freed.notify_waiters();
+    }
+
+    /// Removes log files that segments stand for. `idle`: nothing will be logged any more.
+    pub(super) async fn truncate(self: &Arc<Self>, watermark: &Watermark, idle: bool) {
+        let (shard, watermark) = (Arc::clone(self), watermark.clone());
+        let truncated = crate::objects::blocking(move || {
+            let files = shard.core.components.files.as_ref();
+            // First the hashes by which retries of what goes are recognised.
+            shard
+                .dedup
+                .save(files, shard.core.now_ns())
+                .map_err(|error| StorageError::io("recent request hashes", error))?;
+            let before = shard.wal.bytes();
+            shard.wal.truncate(&watermark, idle)?;
+            shard.core.admission.sub_log_bytes(before.saturating_sub(shard.wal.bytes()));
+            Ok(())
+        });
+        if let Err(error) = truncated.await {
+            tracing::warn!(%error, "log files that are no longer needed could not be removed");
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        let options = &self.core.options;
+        if !self.frozen.lock().is_empty() {
+            return true;
+        }
+        let oldest = self.oldest_ns.load(Ordering::Relaxed);
+        let now = self.core.components.clock.monotonic_ns();
+        self.unflushed_bytes.load(Ordering::Relaxed) >= options.flush_wal_bytes
+            || self.active_memory() >= options.flush_memory_bytes
+            || self.core.admission.memory() > options.memtable_bytes_max
+            || (oldest != 0 && now.saturating_sub(oldest) >= options.flush_age_ns)
+    }
+
+    /// Flushes when it is time, until the store stops.
+    pub(super) async fn flush_when_due(self: Arc<Self>) {
+        let mut stop = self.core.stop.subscribe();
+        let mut pause = TICK;
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = self.wake.notified(), if pause == TICK => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+            if !self.is_due() || *self.stage.borrow() == Stage::Scanning {
+                continue;
+            }
+            pause = match self.flush().await {
+                Ok(()) => TICK,
+                Err(error) => {
+                    tracing::error!(%error, signal = E::SIGNAL.as_str(), "flush has to wait");
+                    (pause * 2).min(PAUSE_MAX)
+                }
+            };
+        }
+    }
+}
+
+impl Core {
+    /// Whether memtables hold more than they may.
+    pub(super) fn is_memory_full(&self) -> bool {
+        self.admission.memory() > self.options.memtable_bytes_max
+    }
+}

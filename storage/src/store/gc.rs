@@ -1,0 +1,184 @@
+//! Upkeep: retention, garbage collection, views that follow others' commits.
+//!
+//! Nothing is deleted because the catalog does not list it before `gc_grace` is over, nor while a
+//! snapshot holds it, nor when it is quarantined, nor (for what the catalog never listed) when the
+//! catalog itself was damaged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Weak;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::catalog::{CHECKPOINTS_KEPT, Checkpoint, Named, parse_path, unseal};
+use crate::objects::ObjectEntry;
+use crate::store::core::Counters;
+use crate::{StorageError, Store};
+
+const TICK: Duration = Duration::from_secs(10);
+/// Ticks between passes of retention and garbage collection.
+const PASS_TICKS: u64 = 30;
+/// A clock that moves this much more or less than time does has jumped. Units: ns.
+const JUMP_NS: i64 = 86_400 * 1_000_000_000;
+/// For so long after a jump retention is cautious. Units: ns.
+const CAUTION_NS: u64 = 86_400 * 1_000_000_000;
+
+/// Notices when the wall clock jumps.
+#[derive(Debug, Default)]
+struct Calendar {
+    /// Wall and monotonic time of the last look.
+    last: Option<(i64, u64)>,
+    cautious_until_ns: u64,
+}
+
+impl Calendar {
+    /// Whether the clock has jumped not long ago.
+    fn look(&mut self, wall_ns: i64, monotonic_ns: u64, newest_ns: Option<i64>) -> bool {
+        let expected = match self.last {
+            Some((wall, monotonic)) => {
+                let passed = i64::try_from(monotonic_ns.saturating_sub(monotonic));
+                Some(wall.saturating_add(passed.unwrap_or(i64::MAX)))
+            }
+            // At the first look the newest data tells what time it was.
+            None => newest_ns,
+        };
+        self.last = Some((wall_ns, monotonic_ns));
+        if expected.is_some_and(|at| wall_ns.saturating_sub(at).saturating_abs() > JUMP_NS) {
+            tracing::warn!("the clock has jumped by more than a day");
+            self.cautious_until_ns = monotonic_ns.saturating_add(CAUTION_NS);
+        }
+        monotonic_ns < self.cautious_until_ns
+    }
+}
+
+/// Runs until the store is gone or stops.
+pub(super) async fn upkeep(store: Weak<Store>) {
+    let Some(mut stop) = store.upgrade().map(|store| store.core.stop.subscribe()) else { return };
+    let mut calendar = Calendar::default();
+    let mut ticks = 0u64;
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(TICK) => {}
+        }
+        let Some(store) = store.upgrade() else { return };
+        if store.core.views_stale.swap(false, Ordering::Relaxed) {
+            store.metrics.sync_views();
+            store.logs.sync_views();
+            store.traces.sync_views();
+        }
+        ticks += 1;
+        if !ticks.is_multiple_of(PASS_TICKS) {
+            continue;
+        }
+        let newest = store
+            .core
+            .catalog
+            .with(|state| state.segments.values().map(|meta| meta.received_max_ns).max());
+        let clock = &store.core.components.clock;
+        let cautious = calendar.look(clock.now_ns(), clock.monotonic_ns(), newest);
+        let passed = async {
+            store.retire_expired(cautious).await?;
+            store.collect_garbage().await
+        };
+        if let Err(error) = passed.await {
+            tracing::warn!(%error, "retention or garbage collection has to wait");
+        }
+    }
+}
+
+impl Store {
+    /// Drops what is past retention from the catalog.
+    pub(super) async fn retire_expired(&self, cautious: bool) -> Result<(), StorageError> {
+        self.metrics.retire_expired(cautious).await?;
+        self.logs.retire_expired(cautious).await?;
+        self.traces.retire_expired(cautious).await
+    }
+
+    /// Deletes files that nobody can need any more.
+    pub(super) async fn collect_garbage(&self) -> Result<(), StorageError> {
+        let core = &self.core;
+        let held: BTreeSet<String> = {
+            let mut retired = core.retired.lock();
+            retired.retain(|(_, handle)| handle.strong_count() > 0);
+            retired.iter().map(|(id, _)| id.clone()).collect()
+        };
+        let mut files: BTreeMap<String, Vec<ObjectEntry>> = BTreeMap::new();
+        for entry in core.objects.list("segments").await? {
+            if let Some(id) = segment_of(&entry.path) {
+                files.entry(id.to_owned()).or_default().push(entry);
+            }
+        }
+        let before = core.now_ns().saturating_sub(core.options.gc_grace_ns);
+        let quarantined = core.quarantine.list();
+        let uploading = core.uploading.lock().clone();
+        // After the listing, so that nothing committed since is taken for an orphan.
+        let (live, removed) = core.catalog.with(|state| {
+            let live: BTreeSet<String> = state.segments.keys().cloned().collect();
+            (live, state.removed.clone())
+        });
+        let mut gone: Vec<String> =
+            removed.keys().filter(|id| !files.contains_key(*id)).cloned().collect();
+        for (id, entries) in files {
+            if live.contains(&id)
+                || held.contains(&id)
+                || uploading.contains(&id)
+                || quarantined.contains_key(&id)
+            {
+                continue;
+            }
+            let is_orphan = !removed.contains_key(&id);
+            let since = removed.get(&id).copied().unwrap_or_else(|| {
+                entries.iter().map(|entry| entry.modified_ns).max().unwrap_or(i64::MAX)
+            });
+            if since > before || (is_orphan && !core.catalog.problems().is_empty()) {
+                continue;
+            }
+            for entry in &entries {
+                core.objects.delete(&entry.path).await?;
+            }
+            if is_orphan {
+                Counters::add(&core.counters.orphans_removed, entries.len() as u64);
+            }
+            gone.push(id);
+        }
+        core.catalog.forget(&gone);
+        self.prune_catalog(before).await
+    }
+
+    /// Deletes commits and checkpoints that the newest checkpoints stand for.
+    async fn prune_catalog(&self, before_ns: i64) -> Result<(), StorageError> {
+        let objects = &self.core.objects;
+        let entries = objects.list("catalog").await?;
+        let mut kept = Vec::new();
+        for entry in entries.iter().rev() {
+            let Named::Checkpoint(sequence) = parse_path(&entry.path) else { continue };
+            let content = objects.get(&entry.path).await?.unwrap_or_default();
+            if unseal::<Checkpoint>(&entry.path, &content).is_ok() {
+                kept.push(sequence);
+            }
+            if kept.len() == CHECKPOINTS_KEPT {
+                break;
+            }
+        }
+        let (CHECKPOINTS_KEPT, Some(oldest)) = (kept.len(), kept.last().copied()) else {
+            return Ok(());
+        };
+        for entry in &entries {
+            let is_old = match parse_path(&entry.path) {
+                Named::Commit(sequence) => sequence <= oldest,
+                Named::Checkpoint(sequence) => sequence < oldest,
+                Named::Other => false,
+            };
+            if is_old && entry.modified_ns < before_ns {
+                objects.delete(&entry.path).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The segment's ID in an object's path.
+fn segment_of(path: &str) -> Option<&str> {
+    let (id, _extension) = path.rsplit_once('/')?.1.split_once('.')?;
+    Some(id)
+}

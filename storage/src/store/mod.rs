@@ -1,0 +1,319 @@
+//! The store: opens, replays, writes, flushes, compacts, verifies.
+//!
+//! Three shards (one a signal, `shard.rs`) over one core (`core.rs`: object store, catalog, pools).
+//! Every task and thread has an owner here: [`Store::close`] joins them, and dropping a store
+//! without closing it is what a crash looks like from outside.
+
+mod admission;
+mod compact;
+mod core;
+mod dedup;
+mod engine;
+mod engines;
+mod flush;
+mod gc;
+mod open;
+mod shard;
+mod start;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use model::{Batch, Rejections, Signal, TenantId, Wire};
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::files::FileLock;
+use crate::store::core::Core;
+use crate::store::engines::{Logs, Metrics, Traces};
+use crate::store::shard::{Shard, Stage};
+use crate::{
+    Budget, Components, ErrorKind, LogsReader, MetricsReader, Notices, Options, Pool, Snapshot,
+    StorageError, TracesReader, UnreadPart,
+};
+
+/// Decodes log entries again at start. The root implements it with `ingest`, so that this crate
+/// knows no protocol.
+pub trait Replay: Send + Sync {
+    /// The batch of a body that was accepted once, or why it cannot be decoded now.
+    fn replay(&self, tenant: &TenantId, wire: &Wire) -> Result<Batch, String>;
+}
+
+/// One request to be kept.
+#[derive(Debug)]
+pub struct Write {
+    pub tenant: TenantId,
+    /// The body as it came, for the log.
+    pub wire: Wire,
+    /// The same, decoded.
+    pub batch: Batch,
+    /// xxh3-128 of the decoded body, to recognise a byte-identical retry.
+    pub body_hash: u128,
+}
+
+/// A write that is on disk and visible to the next query.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Ack {
+    /// Records that storage refused, such as samples out of order.
+    pub rejections: Rejections,
+    /// The same bytes were acknowledged before; nothing was stored again.
+    pub duplicate: bool,
+}
+
+/// Figures for `/metrics` and the status page.
+#[derive(Debug, Clone, Default)]
+pub struct StoreStats {
+    /// Name (without `tercet_`), labels, value; in the order of the docs.
+    pub gauges: Vec<(&'static str, Vec<(&'static str, String)>, f64)>,
+    pub counters: Vec<(&'static str, Vec<(&'static str, String)>, f64)>,
+}
+
+/// What `verify` found.
+#[derive(Debug, Clone, Default)]
+pub struct Verified {
+    pub files: u64,
+    pub bytes: u64,
+    pub log_entries: u64,
+    /// One line for each thing that is wrong: file, offset, why.
+    pub problems: Vec<String>,
+}
+
+/// See the crate's docs.
+pub struct Store {
+    core: Arc<Core>,
+    metrics: Arc<Shard<Metrics>>,
+    logs: Arc<Shard<Logs>>,
+    traces: Arc<Shard<Traces>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    lock: Mutex<Option<Box<dyn FileLock>>>,
+    /// Lies in the folder while a process works on it.
+    marker: PathBuf,
+    was_unclean: bool,
+    closed: AtomicBool,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("data_dir", &self.core.options.data_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens or creates. Returns when writes can be taken; replay of the log goes on behind it
+    /// (see [`Store::is_ready`]).
+    ///
+    /// Errors: Unavailable when another process holds the folder, Io. Never because of corrupt data.
+    pub async fn open(
+        options: Options,
+        components: Components,
+        replay: Arc<dyn Replay>,
+    ) -> Result<Arc<Store>, StorageError> {
+        open::open(options, components, replay).await
+    }
+
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.core.options
+    }
+
+    #[must_use]
+    pub fn components(&self) -> &Components {
+        &self.core.components
+    }
+
+    /// The pool on which queries run. Flushes, merges and ingest have threads of their own.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.core.pool
+    }
+
+    fn stages(&self) -> [Stage; 3] {
+        [
+            self.metrics.stage.borrow().clone(),
+            self.logs.stage.borrow().clone(),
+            self.traces.stage.borrow().clone(),
+        ]
+    }
+
+    /// Whether everything acknowledged before the start is visible.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.stages().iter().all(|stage| *stage == Stage::Ready)
+    }
+
+    /// Returns when [`Store::is_ready`] is true, or the log of a signal cannot be opened.
+    pub async fn wait_until_ready(&self) {
+        let over = |stage: &Stage| matches!(stage, Stage::Ready | Stage::Failed(_));
+        // The senders live as long as the store does.
+        drop(self.metrics.stage.subscribe().wait_for(over).await);
+        drop(self.logs.stage.subscribe().wait_for(over).await);
+        drop(self.traces.stage.subscribe().wait_for(over).await);
+    }
+
+    /// Keeps a request: returns when it is as durable as the options say and visible.
+    ///
+    /// Errors: Unavailable (disk full, log full, memory full, shutting down), Io. Nothing was kept
+    /// then, or may have been if the error came from the disk.
+    pub async fn write(&self, write: Write) -> Result<Ack, StorageError> {
+        let _entered = self.core.admission.enter(&self.core).await?;
+        let Write { tenant, wire, batch, body_hash } = write;
+        let records = batch.record_count();
+        match batch {
+            Batch::Metrics(batch) => {
+                self.metrics.write(tenant, wire, body_hash, (batch, records)).await
+            }
+            Batch::Logs(_) | Batch::Traces(_) if records == 0 => Ok(Ack::default()),
+            Batch::Logs(batch) => self.logs.write(tenant, wire, body_hash, (batch, records)).await,
+            Batch::Traces(batch) => {
+                self.traces.write(tenant, wire, body_hash, (batch, records)).await
+            }
+        }
+    }
+
+    /// A view of one tenant's data.
+    #[must_use]
+    pub fn snapshot(&self, tenant: &TenantId) -> Snapshot {
+        let metrics: MetricsReader = self.metrics.reader(tenant);
+        let logs: LogsReader = self.logs.reader(tenant);
+        let traces: TracesReader = self.traces.reader(tenant);
+        let snapshot = Snapshot::new(Arc::new(metrics), Arc::new(logs), Arc::new(traces));
+        snapshot.with_notices(self.notices())
+    }
+
+    /// What every answer has to say, whatever was asked.
+    fn notices(&self) -> Notices {
+        let mut notices = self.metrics.notices();
+        notices.merge(self.logs.notices());
+        notices.merge(self.traces.notices());
+        for problem in self.core.catalog.problems() {
+            let (name, why) = ("catalog".to_owned(), problem.clone());
+            notices.unread.push(UnreadPart { name, why });
+        }
+        notices
+    }
+
+    /// Tenants that have data.
+    #[must_use]
+    pub fn tenants(&self) -> Vec<TenantId> {
+        let mut tenants: BTreeSet<TenantId> = BTreeSet::new();
+        tenants.extend(self.metrics.tenants.read().keys().cloned());
+        tenants.extend(self.logs.tenants.read().keys().cloned());
+        tenants.extend(self.traces.tenants.read().keys().cloned());
+        tenants.into_iter().collect()
+    }
+
+    /// A budget on this store's clock, from the tenant's limits.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        let limits = &self.core.options.limits;
+        Budget::new(
+            Arc::clone(&self.core.components.clock),
+            u64::try_from(limits.query_timeout_ns).unwrap_or(0),
+            limits.query_samples_max as u64,
+        )
+    }
+
+    /// Writes all memtables (of one signal, or of all) into segments and returns when they are listed.
+    pub async fn flush(&self, signal: Option<Signal>) -> Result<(), StorageError> {
+        let wanted = |one: Signal| signal.is_none_or(|signal| signal == one);
+        if wanted(Signal::Metrics) {
+            self.metrics.flush().await?;
+        }
+        if wanted(Signal::Logs) {
+            self.logs.flush().await?;
+        }
+        if wanted(Signal::Traces) {
+            self.traces.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Merges until nothing is left to merge, and applies retention and garbage collection.
+    pub async fn compact(&self) -> Result<(), StorageError> {
+        self.metrics.compact_fully().await?;
+        self.logs.compact_fully().await?;
+        self.traces.compact_fully().await?;
+        self.collect_garbage().await
+    }
+
+    /// Reads every file and checks every checksum. Works on a store that is not being served.
+    pub async fn verify(options: &Options) -> Result<Verified, StorageError> {
+        verify::verify(options).await
+    }
+
+    #[must_use]
+    pub fn stats(&self) -> StoreStats {
+        stats::stats(self)
+    }
+
+    /// Stops taking writes, flushes, and returns when all is on disk.
+    ///
+    /// Errors: those of the last flush; what it could not write is still in the log then.
+    pub async fn close(&self) -> Result<(), StorageError> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.core.admission.close().await;
+        self.wait_until_ready().await;
+        let flushed = self.flush(None).await;
+        self.core.stop.send_replace(true);
+        let tasks: Vec<_> = self.tasks.lock().drain(..).collect();
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a background task ended badly");
+            }
+        }
+        self.metrics.close_log().await;
+        self.logs.close_log().await;
+        self.traces.close_log().await;
+        if flushed.is_ok() {
+            let files = &self.core.components.files;
+            match files.remove(&self.marker) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StorageError::io(self.marker.display(), error));
+                }
+                _ => {}
+            }
+        }
+        drop(self.lock.lock().take());
+        flushed
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.core.stop.send_replace(true);
+        for task in self.tasks.get_mut().drain(..) {
+            task.abort();
+        }
+    }
+}
+
+impl<E: engine::SignalEngine> Shard<E> {
+    /// Ends the log; its files go where segments hold all of them.
+    async fn close_log(self: &Arc<Self>) {
+        let shard = Arc::clone(self);
+        let stopped = crate::objects::blocking(move || {
+            shard.wal.stop();
+            Ok(())
+        });
+        if let Err(error) = stopped.await {
+            tracing::error!(%error, "the log did not end well");
+        }
+        let watermark = self.core.catalog.watermark(E::SIGNAL);
+        self.truncate(&watermark, true).await;
+    }
+}
+
+/// A failure that a later try may not meet.
+fn unavailable(why: impl Into<String>) -> StorageError {
+    StorageError::new(ErrorKind::Unavailable, why)
+}

@@ -1,0 +1,155 @@
+//! Opening a store: lock, identity, catalog, then the logs.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use model::{Batch, LogsBatch, MetricsBatch, SpansBatch};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use crate::catalog::Catalog;
+use crate::files::{self, FileLock, Files};
+use crate::objects::{ChunkCache, Objects, Quarantine, blocking};
+use crate::store::admission::Admission;
+use crate::store::core::{Core, Counters};
+use crate::store::engine::SignalEngine;
+use crate::store::engines::{Logs, Metrics, Traces};
+use crate::store::shard::Shard;
+use crate::store::start::Unwrap;
+use crate::store::{Replay, unavailable};
+use crate::{Components, Options, Pool, StorageError, Store};
+
+pub(super) async fn open(
+    options: Options,
+    components: Components,
+    replay: Arc<dyn Replay>,
+) -> Result<Arc<Store>, StorageError> {
+    let folder = prepare(&options, &components).await?;
+    let objects = Objects::open(&options, &components)?;
+    let catalog = Catalog::open(objects.clone(), components.clone(), folder.writer).await?;
+    let marker = options.data_dir.join("running");
+    let core = Arc::new(core(options, components, objects, catalog));
+    let metrics = Shard::<Metrics>::new(Arc::clone(&core));
+    let logs = Shard::<Logs>::new(Arc::clone(&core));
+    let traces = Shard::<Traces>::new(Arc::clone(&core));
+    let mut tasks = Vec::new();
+    spawn(&metrics, &replay, metrics_of, &mut tasks);
+    spawn(&logs, &replay, logs_of, &mut tasks);
+    spawn(&traces, &replay, traces_of, &mut tasks);
+    let store = Arc::new(Store {
+        core,
+        metrics,
+        logs,
+        traces,
+        tasks: Mutex::new(tasks),
+        lock: Mutex::new(Some(folder.lock)),
+        marker,
+        was_unclean: folder.was_unclean,
+        closed: AtomicBool::new(false),
+    });
+    let upkeep = tokio::spawn(super::gc::upkeep(Arc::downgrade(&store)));
+    store.tasks.lock().push(upkeep);
+    Ok(store)
+}
+
+/// The data folder, ours until the lock is dropped.
+struct DataFolder {
+    lock: Box<dyn FileLock>,
+    /// Random, made once for each folder: names its logs in a shared catalog.
+    writer: String,
+    was_unclean: bool,
+}
+
+async fn prepare(options: &Options, components: &Components) -> Result<DataFolder, StorageError> {
+    let (folder, components) = (options.data_dir.clone(), components.clone());
+    blocking(move || {
+        let files = components.files.as_ref();
+        let context = |error| StorageError::io(folder.display(), error);
+        files.create_folder(&folder).map_err(context)?;
+        let lock = files.lock(&folder.join("lock")).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                unavailable(format!("{} is used by another process", folder.display()))
+            }
+            _ => context(error),
+        })?;
+        let fresh = format!("{:016x}", components.random.next_u64());
+        let writer = read_or_create(files, &folder.join("writer"), &fresh).map_err(context)?;
+        let marker = folder.join("running");
+        let was_unclean = files.read(&marker).is_ok();
+        files::replace(files, &marker, b"").map_err(context)?;
+        Ok(DataFolder { lock, writer, was_unclean })
+    })
+    .await
+}
+
+fn read_or_create(files: &dyn Files, path: &Path, fresh: &str) -> io::Result<String> {
+    let present = match files.read(path) {
+        Ok(present) => String::from_utf8(present).unwrap_or_default(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error),
+    };
+    let is_name = present.len() == 16 && present.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_name {
+        return Ok(present);
+    }
+    files::replace(files, path, fresh.as_bytes())?;
+    Ok(fresh.to_owned())
+}
+
+fn core(options: Options, components: Components, objects: Objects, catalog: Catalog) -> Core {
+    let quarantine = options.data_dir.join("quarantine");
+    let plain = |key: &String| -> String {
+        let kept = key.chars().filter(|c| !"-_.".contains(*c));
+        kept.flat_map(char::to_lowercase).collect()
+    };
+    Core {
+        quarantine: Arc::new(Quarantine::new(quarantine, Arc::clone(&components.files))),
+        cache: Arc::new(ChunkCache::new(options.cache_bytes_max)),
+        admission: Admission::default(),
+        counters: Counters::default(),
+        pool: Pool::new(options.pool_threads),
+        ingest_pool: Pool::new(options.pool_threads),
+        flush_pool: Pool::new(options.pool_threads),
+        compaction_pool: Pool::new(1),
+        id_fields: options.id_fields.iter().map(plain).collect(),
+        stop: watch::Sender::new(false),
+        freed: Notify::new(),
+        views_stale: AtomicBool::new(false),
+        uploading: Mutex::default(),
+        retired: Mutex::default(),
+        options,
+        components,
+        objects,
+        catalog,
+    }
+}
+
+fn spawn<E: SignalEngine>(
+    shard: &Arc<Shard<E>>,
+    replay: &Arc<dyn Replay>,
+    unwrap: Unwrap<E>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) {
+    let (starting, replay) = (Arc::clone(shard), Arc::clone(replay));
+    let runtime = tokio::runtime::Handle::current();
+    tasks.push(tokio::task::spawn_blocking(move || {
+        starting.start(replay.as_ref(), unwrap, &runtime);
+    }));
+    tasks.push(tokio::spawn(Arc::clone(shard).flush_when_due()));
+    tasks.push(tokio::spawn(Arc::clone(shard).compact_when_due()));
+}
+
+fn metrics_of(batch: Batch) -> Option<MetricsBatch> {
+    if let Batch::Metrics(batch) = batch { Some(batch) } else { None }
+}
+
+fn logs_of(batch: Batch) -> Option<LogsBatch> {
+    if let Batch::Logs(batch) = batch { Some(batch) } else { None }
+}
+
+fn traces_of(batch: Batch) -> Option<SpansBatch> {
+    if let Batch::Traces(batch) = batch { Some(batch) } else { None }
+}

@@ -1,0 +1,150 @@
+//! The start of a signal: read its log, open it for writes, bring back what was acknowledged.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use model::Batch;
+
+use crate::files;
+use crate::segment::Append;
+use crate::store::core::Counters;
+use crate::store::dedup::RequestHash;
+use crate::store::engine::SignalEngine;
+use crate::store::shard::{Logged, Shard, Stage};
+use crate::wal::{LogScan, Replayed};
+use crate::{Replay, StorageError, UnreadPart};
+
+/// Turns a decoded batch into one of this signal.
+pub(super) type Unwrap<E> = fn(Batch) -> Option<<E as SignalEngine>::Batch>;
+
+impl<E: SignalEngine> Shard<E> {
+    /// Scans and replays the log. Blocks: runs on a thread of its own.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        replay: &dyn Replay,
+        unwrap: Unwrap<E>,
+        runtime: &tokio::runtime::Handle,
+    ) {
+        let outcome = self.open_log().and_then(|(scan, doubled)| {
+            self.stage.send_replace(Stage::Replaying);
+            self.replay_log(scan, &doubled, replay, unwrap, runtime)
+        });
+        match outcome {
+            Ok(()) => {
+                self.stage.send_replace(Stage::Ready);
+            }
+            Err(error) => {
+                tracing::error!(%error, signal = E::SIGNAL.as_str(), "the log cannot be opened");
+                let name = format!("log of {}", E::SIGNAL.as_str());
+                self.unread.lock().push(UnreadPart { name, why: error.to_string() });
+                // Where the log takes writes, it goes on taking them.
+                self.stage.send_if_modified(|stage| {
+                    let next = match stage {
+                        Stage::Replaying => Stage::Ready,
+                        _ => Stage::Failed(error.clone()),
+                    };
+                    *stage = next;
+                    true
+                });
+            }
+        }
+    }
+
+    /// Reads the log's files and begins to take entries. Returns, with what was read, the sequence
+    /// numbers of entries whose like came before.
+    fn open_log(&self) -> Result<(LogScan, BTreeSet<u64>), StorageError> {
+        let disk = &self.core.components.files;
+        let context = |error| StorageError::io(self.wal.path().display(), error);
+        disk.create_folder(self.wal.path()).map_err(context)?;
+        let watermark = self.core.catalog.watermark(E::SIGNAL);
+        let quarantine = self.core.options.data_dir.join("quarantine");
+        let scan = self.wal.scan(&watermark, Some(&quarantine))?;
+        if !self.dedup.load(disk.as_ref()) {
+            tracing::warn!("the hashes of recent requests cannot be read and are forgotten");
+        }
+        let mut doubled = BTreeSet::new();
+        for entry in &scan.hashes {
+            let hash = RequestHash::new(&entry.tenant, entry.body_hash);
+            // Hashes of entries that segments hold may have come from the file already.
+            let is_new = self.dedup.learn(hash, entry.received_ns);
+            if !is_new && !watermark.covers(entry.sequence) {
+                doubled.insert(entry.sequence);
+            }
+        }
+        self.dedup.forget(self.core.now_ns());
+        self.unread.lock().extend(scan.unread.iter().cloned());
+        self.core.admission.add_log_bytes(scan.bytes);
+        self.wal.start(scan.next_sequence, scan.files(), scan.outstanding.iter().copied())?;
+        Ok((scan, doubled))
+    }
+
+    fn replay_log(
+        self: &Arc<Self>,
+        scan: LogScan,
+        doubled: &BTreeSet<u64>,
+        replay: &dyn Replay,
+        unwrap: Unwrap<E>,
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<(), StorageError> {
+        let start = self.core.components.clock.monotonic_ns();
+        let entries = scan.outstanding.len();
+        self.wal.replay(scan, |entry| {
+            if self.core.is_stopping() {
+                return;
+            }
+            if doubled.contains(&entry.sequence) {
+                self.wal.applied(entry.sequence);
+                return;
+            }
+            self.replay_entry(entry, replay, unwrap);
+            if self.core.is_memory_full()
+                && let Err(error) = runtime.block_on(self.flush())
+            {
+                tracing::warn!(%error, "replay goes on in memory, because a flush has to wait");
+            }
+        })?;
+        if entries > 0 {
+            let ms = self.core.components.clock.monotonic_ns().saturating_sub(start) / 1_000_000;
+            tracing::info!(signal = E::SIGNAL.as_str(), entries, ms, "the log is replayed");
+        }
+        Ok(())
+    }
+
+    fn replay_entry(&self, entry: Replayed, replay: &dyn Replay, unwrap: Unwrap<E>) {
+        let Replayed { sequence, tenant, wire } = entry;
+        let decoded = catch_unwind(AssertUnwindSafe(|| replay.replay(&tenant, &wire)))
+            .unwrap_or_else(|_| Err("bug: the decoder panicked".to_owned()))
+            .and_then(|batch| unwrap(batch).ok_or("it is of another signal".to_owned()));
+        match decoded {
+            Ok(batch) => {
+                let (received_ns, bytes) = (wire.received_ns, wire.bytes.len());
+                let append = Append::Replay;
+                self.apply(&Logged { tenant, sequence, received_ns, bytes, append }, batch);
+                Counters::add(&self.core.counters.replayed, 1);
+            }
+            Err(why) => {
+                Counters::add(&self.core.counters.replay_failures, 1);
+                self.set_aside(sequence, &wire.bytes, &why);
+                self.wal.applied(sequence);
+            }
+        }
+    }
+
+    /// Keeps the body of an entry that cannot be decoded any more, and says so in answers.
+    fn set_aside(&self, sequence: u64, body: &[u8], why: &str) {
+        let signal = E::SIGNAL.as_str();
+        tracing::error!(signal, sequence, why, "an entry of the log cannot be decoded");
+        let name = format!("entry-{signal}-{sequence}");
+        let part = UnreadPart { name: name.clone(), why: why.to_owned() };
+        self.unread.lock().push(part);
+        let disk = self.core.components.files.as_ref();
+        let folder = self.core.options.data_dir.join("quarantine");
+        let kept = disk
+            .create_folder(&folder)
+            .and_then(|()| files::replace(disk, &folder.join(name), body));
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the entry could not be copied aside");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Reading the log at start: what is whole is replayed, what is damaged is copied aside and told.
+//!
+//! A torn tail (bytes behind the last whole frame of a file that nothing continues) is the normal
+//! trace of a crash: those bytes were never acknowledged. Anything else that is no frame is damage:
+//! the records before and after it are kept, the bytes go to `quarantine/`, and nothing is deleted.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use model::{TenantId, Wire};
+
+use crate::wal::frame::{self, Frame, Scan};
+use crate::wal::{LogFile, Wal, WalStats, Watermark};
+use crate::{StorageError, UnreadPart};
+
+/// What a log holds, before anything of it is decoded.
+#[derive(Debug, Default)]
+pub(crate) struct LogScan {
+    files: Vec<ScannedFile>,
+    /// Hash of the body and tenant, and time of arrival, of every whole entry.
+    pub(crate) hashes: Vec<EntryHash>,
+    /// Entries that are not in segments, ascending.
+    pub(crate) outstanding: Vec<u64>,
+    pub(crate) next_sequence: u64,
+    /// Damage, for the notices of answers.
+    pub(crate) unread: Vec<UnreadPart>,
+    pub(crate) torn_tails: u64,
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+}
+
+/// What recognises a retry of an entry.
+#[derive(Debug, Clone)]
+pub(crate) struct EntryHash {
+    pub(crate) tenant: TenantId,
+    pub(crate) body_hash: u128,
+    pub(crate) received_ns: i64,
+    pub(crate) sequence: u64,
+}
+
+#[derive(Debug)]
+struct ScannedFile {
+    file: LogFile,
+    /// Those not in segments.
+    frames: Vec<Frame>,
+}
+
+/// An entry to be decoded again.
+#[derive(Debug)]
+pub(crate) struct Replayed {
+    pub(crate) sequence: u64,
+    pub(crate) tenant: TenantId,
+    pub(crate) wire: Wire,
+}
+
+impl LogScan {
+    pub(crate) fn files(&self) -> Vec<LogFile> {
+        self.files.iter().map(|scanned| scanned.file.clone()).collect()
+    }
+}
+
+impl Wal {
+    /// Reads all files and tells whole entries from damage. `quarantine` is where copies of damaged
+    /// bytes go; without it (verification) nothing is written.
+    ///
+    /// Errors: Io when the folder cannot be listed. Never because of what a file holds.
+    pub(crate) fn scan(
+        &self,
+        watermark: &Watermark,
+        quarantine: Option<&Path>,
+    ) -> Result<LogScan, StorageError> {
+        let disk = &self.shared.components.files;
+        let listed = disk
+            .list(self.path())
+            .map_err(|error| StorageError::io(self.path().display(), error))?;
+        let mut found = LogScan { next_sequence: watermark.sequence + 1, ..LogScan::default() };
+        let mut before = Before { last_sequence: watermark.sequence, tail: None };
+        for entry in &listed {
+            let Some((first_sequence, salt)) = parse_name(&entry.name) else { continue };
+            let path = self.path().join(&entry.name);
+            let bytes = match disk.read(&path) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    self.damage(&mut found, &entry.name, format!("cannot be read: {error}"));
+                    before = Before { last_sequence: u64::MAX, tail: None };
+                    continue;
+                }
+            };
+            let scan = frame::scan(&bytes, salt);
+            self.judge(&mut found, &mut before, &entry.name, first_sequence, &scan);
+            for range in scan.damaged.iter().chain(&scan.tail) {
+                self.keep_aside(quarantine, &entry.name, &bytes, range);
+            }
+            for range in &scan.damaged {
+                let why = format!("{} damaged bytes at offset {}", range.len(), range.start);
+                self.damage(&mut found, &entry.name, why);
+            }
+            before.last_sequence = scan
+                .frames
+                .last()
+                .map_or(before.last_sequence.max(first_sequence.saturating_sub(1)), |frame| {
+                    frame.sequence
+                });
+            before.tail = scan.tail.clone().map(|tail| (entry.name.clone(), tail));
+            found.take(path, first_sequence, scan, watermark);
+        }
+        if let Some((name, tail)) = before.tail {
+            self.torn(&mut found, &name, &tail);
+        }
+        Ok(found)
+    }
+
+    /// Tells a torn tail from damage, and a missing file from a gap that a failed write left.
+    fn judge(
+        &self,
+        found: &mut LogScan,
+        before: &mut Before,
+        name: &str,
+        first_sequence: u64,
+        scan: &Scan,
+    ) {
+        let continues = scan.header.is_some_and(|header| header.continues);
+        if let Some((torn, tail)) = before.tail.take() {
+            if continues && first_sequence > before.last_sequence.saturating_add(1) {
+                let why = format!("{} damaged bytes at offset {}", tail.len(), tail.start);
+                self.damage(found, &torn, why);
+            } else {
+                self.torn(found, &torn, &tail);
+            }
+        } else if continues && first_sequence > before.last_sequence.saturating_add(1) {
+            let (first, last) = (before.last_sequence + 1, first_sequence - 1);
+            self.damage(found, name, format!("entries {first} to {last} before it are missing"));
+        }
+    }
+
+    fn torn(&self, found: &mut LogScan, name: &str, tail: &Range<usize>) {
+        tracing::info!(file = name, offset = tail.start, "the log ends in a write cut short");
+        found.torn_tails += 1;
+        WalStats::add(&self.shared.stats.torn_tails, 1);
+    }
+
+    fn damage(&self, found: &mut LogScan, name: &str, why: String) {
+        tracing::error!(file = name, %why, "the log is damaged");
+        WalStats::add(&self.shared.stats.corruptions, 1);
+        found.unread.push(UnreadPart { name: name.to_owned(), why });
+    }
+
+    fn keep_aside(
+        &self,
+        quarantine: Option<&Path>,
+        name: &str,
+        bytes: &[u8],
+        range: &Range<usize>,
+    ) {
+        let (Some(folder), Some(damaged)) = (quarantine, bytes.get(range.clone())) else { return };
+        let files = &self.shared.components.files;
+        let path = folder.join(format!("{name}.{}-{}", range.start, range.end));
+        let kept = files.create_folder(folder).and_then(|()| {
+            let mut file = match files.create(&path, 0) {
+                // The same damage was seen at an earlier start.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+                other => other?,
+            };
+            file.append(&[damaged])?;
+            file.sync_data()
+        });
+        if let Err(error) = kept {
+            tracing::warn!(path = %path.display(), %error, "damaged bytes could not be copied aside");
+        }
+    }
+
+    /// Hands every entry of `scan` that is not in segments to `visit`, in order of sequence.
+    pub(crate) fn replay(
+        &self,
+        scan: LogScan,
+        mut visit: impl FnMut(Replayed),
+    ) -> Result<(), StorageError> {
+        let disk = &self.shared.components.files;
+        for scanned in scan.files {
+            if scanned.frames.is_empty() {
+                continue;
+            }
+            let path = &scanned.file.path;
+            let bytes = disk.read(path).map_err(|e| StorageError::io(path.display(), e))?;
+            let bytes = Bytes::from(bytes);
+            for frame in scanned.frames {
+                let Frame { sequence, received_ns, tenant, protocol, encoding, payload, .. } =
+                    frame;
+                if payload.end > bytes.len() {
+                    return Err(StorageError::corrupt(path.display(), "it has become shorter"));
+                }
+                let bytes = bytes.slice(payload);
+                visit(Replayed {
+                    sequence,
+                    tenant,
+                    wire: Wire { protocol, encoding, bytes, received_ns },
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Damage found so far.
+    pub(crate) fn corruptions(&self) -> u64 {
+        self.shared.stats.corruptions.load(Ordering::Relaxed)
+    }
+}
+
+struct Before {
+    last_sequence: u64,
+    tail: Option<(String, Range<usize>)>,
+}
+
+impl LogScan {
+    fn take(
+        &mut self,
+        path: std::path::PathBuf,
+        first_sequence: u64,
+        scan: Scan,
+        watermark: &Watermark,
+    ) {
+        let highest = scan.frames.iter().map(|frame| frame.sequence).max();
+        let last_sequence = highest.unwrap_or(first_sequence.saturating_sub(1));
+        self.next_sequence =
+            self.next_sequence.max(last_sequence.saturating_add(1)).max(first_sequence);
+        self.entries += scan.frames.len() as u64;
+        self.bytes += scan.used_bytes as u64;
+        self.hashes.extend(scan.frames.iter().map(|frame| EntryHash {
+            tenant: frame.tenant.clone(),
+            body_hash: frame.body_hash,
+            received_ns: frame.received_ns,
+            sequence: frame.sequence,
+        }));
+        let mut frames = scan.frames;
+        frames.retain(|frame| !watermark.covers(frame.sequence));
+        self.outstanding.extend(frames.iter().map(|frame| frame.sequence));
+        let bytes = scan.used_bytes as u64;
+        let file = LogFile { path, first_sequence, last_sequence, bytes };
+        self.files.push(ScannedFile { file, frames });
+    }
+}
+
+fn parse_name(name: &str) -> Option<(u64, u64)> {
+    let (sequence, salt) = name.strip_suffix(".log")?.split_once('-')?;
+    Some((sequence.parse().ok()?, u64::from_str_radix(salt, 16).ok()?))
+}

@@ -1,0 +1,105 @@
+// What arrived, and what was dropped and why.
+
+import { bytes, count } from "../lib/number";
+import { ago, dateTime } from "../lib/time";
+import { zone } from "../parts/settings";
+import { Empty, Loading } from "../parts/states";
+import { useIngest } from "./Home";
+
+const msOf = (ns: string): number => Number(BigInt(ns) / 1_000_000n);
+
+export function Ingest() {
+  const state = useIngest();
+  document.title = "Ingest · Tercet";
+  if (!state) return <Loading what="what has arrived" />;
+  return (
+    <>
+      <div class="head">
+        <h1>What arrived, and what was dropped and why</h1>
+        <span class="sub">
+          since the server started, now {dateTime(msOf(state.nowNs), zone.value)}
+        </span>
+      </div>
+      <table>
+        <thead>
+          <tr>
+            <th>signal</th>
+            <th class="num">records</th>
+            <th class="num">requests</th>
+            <th class="num">bytes</th>
+            <th>last</th>
+          </tr>
+        </thead>
+        <tbody>
+          {state.signals.map((signal) => (
+            <tr key={signal.signal}>
+              <td>{signal.signal}</td>
+              <td class="num">{count(signal.records)}</td>
+              <td class="num">{count(signal.requests)}</td>
+              <td class="num">{bytes(signal.bytes)}</td>
+              <td>
+                {signal.lastNs === "0" ? "never" : ago(msOf(state.nowNs) - msOf(signal.lastNs))}
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      <h2 style={{ margin: "18px 0 6px" }}>Dropped</h2>
+      {state.discarded.length === 0 && (
+        <Empty title="Nothing was dropped">
+          <p>
+            Every record that arrived was kept. A record that breaks a limit would stand here with
+            its reason.
+          </p>
+        </Empty>
+      )}
+      {state.discarded.length > 0 && (
+        <table>
+          <thead>
+            <tr>
+              <th>reason</th>
+              <th>signal</th>
+              <th>tenant</th>
+              <th class="num">records</th>
+            </tr>
+          </thead>
+          <tbody>
+            {state.discarded.map((row) => (
+              <tr key={`${row.reason}${row.signal}${row.tenant}`}>
+                <td class="mono">{row.reason}</td>
+                <td>{row.signal}</td>
+                <td>{row.tenant}</td>
+                <td class="num">{count(row.records)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+      <h2 style={{ margin: "18px 0 6px" }}>Recent problems</h2>
+      {state.problems.length === 0 ? (
+        <p class="dim">None: no request was refused.</p>
+      ) : (
+        <table>
+          <thead>
+            <tr>
+              <th>time</th>
+              <th>protocol</th>
+              <th>kind</th>
+              <th>what was wrong, and what would be right</th>
+            </tr>
+          </thead>
+          <tbody>
+            {state.problems.map((problem, index) => (
+              <tr key={index}>
+                <td class="mono">{dateTime(msOf(problem.timeNs), zone.value)}</td>
+                <td>{problem.protocol}</td>
+                <td class="mono">{problem.kind}</td>
+                <td>{problem.message}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </>
+  );
+}
