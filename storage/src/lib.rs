@@ -35,6 +35,9 @@ pub use notices::{Budget, Notices, UnreadPart};
 pub use options::{Durability, Options};
 pub use pool::Pool;
 pub use range::{MsRange, TimeRange};
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use signal::logs::measure_logs;
 pub use signal::logs::{Direction, LogBlock, LogScan, LogsReader};
 pub use signal::metrics::{ExemplarHit, MetricsReader, SampleBuf, Selection};
 pub use signal::traces::{SpanBlock, SpanScan, TracesReader};

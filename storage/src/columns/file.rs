@@ -113,6 +113,16 @@ impl ColumnFile {
         &self.specs
     }
 
+    /// Names of the columns and the bytes that they take in the file.
+    #[cfg(feature = "bench")]
+    pub(crate) fn column_sizes(&self) -> Vec<(String, i64)> {
+        let groups = self.metadata.row_groups().iter();
+        groups
+            .flat_map(|group| self.specs.iter().zip(group.columns()))
+            .map(|(spec, chunk)| (spec.name.clone(), chunk.compressed_size()))
+            .collect()
+    }
+
     /// The column called `name`.
     pub(crate) fn column(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()

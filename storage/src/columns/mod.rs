@@ -29,7 +29,8 @@ pub(crate) use file::{BlockAt, ColumnFile, ReadScratch};
 pub(crate) use page::{BlockValues, ColumnBlock};
 pub(crate) use sections::{SectionFile, SectionFileWriter};
 
-pub(crate) use writer::ColumnFileWriter;
+pub(crate) use spans::Interner;
+pub(crate) use writer::{ColumnFileWriter, get_sections, put_section};
 
 /// Rows of a block at most.
 pub(crate) const BLOCK_ROWS: usize = 8192;

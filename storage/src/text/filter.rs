@@ -26,6 +26,12 @@ const SALTS: [u32; 8] = [
     0x5c6b_fb31,
 ];
 
+/// The number under which filters know a token.
+#[inline]
+pub(super) fn filter_hash(token_hash: u64) -> u32 {
+    (token_hash >> 32) as u32 ^ token_hash as u32
+}
+
 /// The bit of each word of the bucket, for a hash.
 #[inline]
 fn bits(hash: u32) -> [u32; 8] {

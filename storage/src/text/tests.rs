@@ -7,15 +7,15 @@ use crate::segment::MemorySource;
 
 /// An index of blocks of lines.
 fn index(blocks: &[Vec<String>], level: u8) -> TextIndex {
-    let mut builder = TextIndexBuilder::new(level);
+    let mut builder = TextIndexBuilder::new(level).unwrap();
     for block in blocks {
         for line in block {
             builder.add(line.as_bytes());
         }
-        builder.end_block();
+        builder.end_block().unwrap();
     }
     let mut writer = SectionFileWriter::default();
-    builder.finish(&mut writer);
+    builder.finish(&mut writer).unwrap();
     let source = MemorySource { name: "index".into(), bytes: writer.finish() };
     TextIndex::open(SectionFile::open(Arc::new(source)).unwrap(), blocks.len()).unwrap()
 }
@@ -38,6 +38,20 @@ fn line() -> impl Strategy<Value = String> {
         "x[0-9]y[0-9]z",
     ];
     proptest::collection::vec(word, 0..6).prop_map(|words| words.join(" "))
+}
+
+#[test]
+fn a_fragment_prunes_in_a_merged_segment() {
+    let blocks = vec![vec!["user_17 accepted".to_owned()], vec!["4bf92f denied".to_owned()]];
+    let index = index(&blocks, 1);
+    let find = |text: &str| candidates(&index, &NeedleTokens::of_substring(text.as_bytes()), 2);
+    assert_eq!(find("ccep"), [true, false]);
+    assert_eq!(find("ser_1"), [true, false]);
+    assert_eq!(find("_17 acc"), [true, false]);
+    assert_eq!(find("nied"), [false, true]);
+    assert_eq!(find("nowhere"), [false, false]);
+    // It may be a part of an identifier, which no dictionary knows.
+    assert_eq!(find("92"), [true, true]);
 }
 
 proptest! {

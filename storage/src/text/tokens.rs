@@ -42,11 +42,10 @@ pub(crate) fn for_each_token(text: &[u8], mut take: impl FnMut(Range<usize>)) {
     }
 }
 
-/// The number under which filters know a token.
+/// The number by which tokens are told apart; never 0.
 #[inline]
-pub(crate) fn token_hash(token: &[u8]) -> u32 {
-    let hash = xxh3_64(token);
-    ((hash >> 32) as u32 ^ hash as u32).max(1)
+pub(crate) fn token_hash(token: &[u8]) -> u64 {
+    xxh3_64(token).max(1)
 }
 
 /// What a needle says about the tokens of the texts that hold it.

@@ -147,7 +147,7 @@ impl SegmentWriter {
             attributes: AttributesBuilder::new(plan),
             cutter: BlockCutter::default(),
             file: ColumnFileWriter::new(columns, level)?,
-            index: IndexBuilder::new(ctx.level, &ctx.id_fields),
+            index: IndexBuilder::new(ctx.level, &ctx.id_fields)?,
             streams: Vec::new(),
             rows: 0,
             bytes_target: ctx.segment_bytes_target,
@@ -230,7 +230,7 @@ impl SegmentWriter {
         if ends.is_empty() {
             return Ok(());
         }
-        self.index.row_group(&self.records, &self.attributes, &ends);
+        self.index.row_group(&self.records, &self.attributes, &ends)?;
         let columns = self.records.columns().chain(self.attributes.columns());
         let mut columns: Vec<_> = columns.map(Some).collect();
         self.file.row_group(&mut columns, &ends)
@@ -239,7 +239,7 @@ impl SegmentWriter {
     /// The segment's files.
     pub(super) fn finish(mut self) -> Result<EncodedSegment, StorageError> {
         self.end_row_group()?;
-        let (blocks, index) = self.index.finish();
+        let (blocks, index) = self.index.finish()?;
         let (name, shapes) = self.attributes.section();
         self.file.section(name, shapes);
         self.file.section(STREAMS_SECTION, encode_streams(&self.streams));

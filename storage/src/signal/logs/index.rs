@@ -5,6 +5,7 @@ use std::ops::Range;
 use model::{AttributesRef, Value, value_to_json};
 
 use super::schema::{BODY, BODY_ANY, BlockStats, RecordBuilder, SPAN_ID, STREAM, TIME, TRACE_ID};
+use crate::StorageError;
 use crate::columns::{AttributePart, AttributesBuilder, ColumnBuilder, Met, SectionFileWriter};
 use crate::ids::{IdFields, IdIndexBuilder, hash_span_id, hash_text, hash_trace_id, hash_value};
 use crate::text::TextIndexBuilder;
@@ -36,15 +37,15 @@ pub(super) struct IndexBuilder {
 }
 
 impl IndexBuilder {
-    pub(super) fn new(level: u8, id_fields: &[String]) -> IndexBuilder {
-        IndexBuilder {
-            text: TextIndexBuilder::new(level),
+    pub(super) fn new(level: u8, id_fields: &[String]) -> Result<IndexBuilder, StorageError> {
+        Ok(IndexBuilder {
+            text: TextIndexBuilder::new(level)?,
             ids: IdIndexBuilder::new(),
             id_fields: IdFields::new(id_fields),
             id_field_names: id_fields.join("\n"),
             blocks: Vec::new(),
             met: Vec::new(),
-        }
+        })
     }
 
     /// Adds the blocks of a row group that is about to be written.
@@ -53,7 +54,7 @@ impl IndexBuilder {
         records: &RecordBuilder,
         attributes: &AttributesBuilder,
         block_ends: &[u32],
-    ) {
+    ) -> Result<(), StorageError> {
         // Values read so far: of the records' columns, then of the attributes'.
         let mut cursors: Vec<usize> = Vec::new();
         let mut start = 0;
@@ -77,10 +78,11 @@ impl IndexBuilder {
                 let (slot, values) = next(column);
                 self.attribute_column(part, slot, values);
             }
-            self.text.end_block();
+            self.text.end_block()?;
             self.blocks.push(stats(records, rows));
             start = end as usize;
         }
+        Ok(())
     }
 
     fn met(&mut self, slot: usize) -> Met {
@@ -157,12 +159,12 @@ impl IndexBuilder {
     }
 
     /// The block table and the index file.
-    pub(super) fn finish(self) -> (Vec<BlockStats>, bytes::Bytes) {
+    pub(super) fn finish(self) -> Result<(Vec<BlockStats>, bytes::Bytes), StorageError> {
         let mut file = SectionFileWriter::default();
-        self.text.finish(&mut file);
+        self.text.finish(&mut file)?;
         file.push(IDS_SECTION, &self.ids.finish());
         file.push(ID_FIELDS_SECTION, self.id_field_names.as_bytes());
-        (self.blocks, file.finish())
+        Ok((self.blocks, file.finish()))
     }
 }
 

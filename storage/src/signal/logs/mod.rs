@@ -1,12 +1,14 @@
 //! Logs: records in streams.
 
-mod encode;
+pub(crate) mod encode;
 mod index;
 mod lookup;
-mod memtable;
-mod merge;
+#[cfg(feature = "bench")]
+mod measure;
+pub(crate) mod memtable;
+pub(crate) mod merge;
 mod read;
-mod scan;
+pub(crate) mod scan;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -20,10 +22,10 @@ use model::{LogRow, LogsBatch, Stream};
 use crate::segment::SegmentHandle;
 use crate::{Budget, IdQuery, Matcher, Notices, StorageError, TimeRange};
 
-pub(crate) use encode::encode;
-pub(crate) use memtable::Memtable;
-pub(crate) use merge::merge;
-pub(crate) use scan::Segment;
+#[cfg(feature = "bench")]
+pub use measure::measure_logs;
+use memtable::Memtable;
+use scan::Segment;
 
 /// Reads one tenant's logs.
 #[derive(Debug)]

@@ -4,7 +4,6 @@
 //! and all other columns only for the rows that are left.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use model::{BodyKind, LogsBatch, Slice, Stream, Value};
@@ -306,10 +305,4 @@ fn find_values(text: &ColumnBlock, wanted: &Wanted<'_>) -> Vec<bool> {
         }
         _ => Vec::new(),
     }
-}
-
-/// Rows of one block as ranges of one stream each.
-pub(super) fn stream_runs(fields: &RecordBlock, rows: Range<usize>) -> usize {
-    let number = stream_number(fields, rows.start);
-    rows.clone().take_while(|&row| stream_number(fields, row) == number).count()
 }

@@ -8,9 +8,11 @@ use model::{
 };
 use proptest::prelude::*;
 
+use super::encode::encode;
+use super::merge::merge;
 use super::*;
 use crate::segment::{
-    Append, EncodeContext, EncodedSegment, MemorySource, OpenSegment, SegmentMeta, SegmentSource,
+    Append, EncodeContext, EncodedSegment, MemorySource, SegmentMeta, SegmentSource,
 };
 use crate::{Clock, MatchOp, Options};
 
@@ -569,4 +571,49 @@ fn records_beyond_a_limit_are_refused_and_the_rest_kept() {
     assert!(memtable.append(batch(&records), 0, Append::Replay).is_empty());
     let reader = LogsReader::new(vec![Arc::new(memtable.successor(2))], Vec::new());
     assert!(collect(&reader, &everything()).is_empty());
+}
+
+/// The records of `testdata/v1`.
+fn sample() -> Vec<Record> {
+    let mut records: Vec<Record> = (0..20)
+        .map(|time| Record { service: (time % 2) as u8, ..plain(time, "GET /cart 200 user_7") })
+        .collect();
+    let odd = &mut records[3];
+    odd.body = Body::Map("structured".into());
+    odd.observed_ns = 99;
+    odd.trace = 3;
+    odd.span = 4;
+    odd.flags = 1;
+    odd.dropped = 2;
+    odd.event = "checkout".into();
+    for (index, record) in records.iter_mut().enumerate() {
+        record.attributes = vec![
+            ("http.method".into(), Attribute::Text("GET".into())),
+            ("status".into(), Attribute::Int(200 + index as i64)),
+            ("request_id".into(), Attribute::Text(format!("req-{index}"))),
+            ("deep".into(), Attribute::Nested(7)),
+        ];
+    }
+    records
+}
+
+#[test]
+fn what_version_1_wrote_is_read() {
+    let file = |bytes: &'static [u8], name: &str| -> Arc<dyn SegmentSource> {
+        Arc::new(MemorySource { name: name.to_owned(), bytes: bytes.into() })
+    };
+    let sources = vec![
+        file(include_bytes!("../../../testdata/v1/logs.parquet"), "logs.parquet"),
+        file(include_bytes!("../../../testdata/v1/logs.index"), "logs.index"),
+    ];
+    let meta = flush(&[&sample()])[0].meta.clone();
+    let old = Arc::new(SegmentHandle::new(meta, sources));
+    assert!(old.get().unwrap().index.is_some());
+    for segments in [vec![Arc::clone(&old)], compact(&[old])] {
+        let reader = LogsReader::new(Vec::new(), segments);
+        assert_eq!(collect(&reader, &everything()), described(&sample()));
+        assert_eq!(lookup(&reader, "req-11"), 1);
+        assert_eq!(lookup(&reader, "structured"), 1);
+        assert_eq!(lookup(&reader, "user_8"), 0);
+    }
 }

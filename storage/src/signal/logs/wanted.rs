@@ -80,7 +80,7 @@ impl<'a> Wanted<'a> {
         Wanted {
             matchers: &scan.matchers,
             range: scan.range,
-            finders: needles().map(|needle| Finder::new(needle)).collect(),
+            finders: needles().map(Finder::new).collect(),
             needles: needles().map(|needle| NeedleTokens::of_substring(needle)).collect(),
             hints: hints.collect(),
             trace_id: scan.trace_id,
