@@ -124,7 +124,10 @@ fn operator(binary: &Binary) -> String {
         out.push_str(&format!(" {word} ({})", matching.names.join(",")));
     }
     let side = match matching.cardinality {
-        Cardinality::OneToOne => return out,
+        Cardinality::OneToOne => {
+            // Loki leaves room for a group that is not there.
+            return if matching.given { out + " " } else { out };
+        }
         Cardinality::ManyToOne => " group_left",
         Cardinality::OneToMany => " group_right",
     };
@@ -191,7 +194,9 @@ fn line_filter(filter: &LineFilter) -> String {
             Needle::Ip(addresses) => format!("ip({})", quoted(addresses)),
         })
         .collect();
-    format!("{} {}", filter.op.sign(), needles.join(" or "))
+    let sign = filter.op.sign();
+    let between = if filter.op.is_negative() { format!(" {sign} ") } else { " or ".to_owned() };
+    format!("{sign} {}", needles.join(&between))
 }
 
 fn extractions(fields: &[Extraction]) -> String {

@@ -137,6 +137,12 @@ impl LabelSet {
         self.base.get(name).is_some()
     }
 
+    /// Whether the stream or the record's metadata have a label of this name, so that a parsed one
+    /// needs another.
+    pub(crate) fn has_source(&self, name: &str) -> bool {
+        self.base_has(name) || self.has_added(Category::Metadata, name)
+    }
+
     fn find(&self, category: Category, name: &str) -> Option<usize> {
         self.added
             .iter()
@@ -230,9 +236,10 @@ impl LabelSet {
         self.deleted.push(span);
     }
 
-    /// Sets a parsed label unless the query has no use for it. Answers whether parsing may stop.
+    /// Sets a parsed label unless the query has no use for it or a parser has set it before.
+    /// Answers whether parsing may stop.
     pub(crate) fn extract(&mut self, name: &str, value: &str) -> bool {
-        if self.should_extract(name) {
+        if self.should_extract(name) && !self.has_added(Category::Parsed, name) {
             self.set(Category::Parsed, name, value);
         }
         self.all_extracted()

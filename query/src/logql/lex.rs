@@ -105,7 +105,11 @@ impl Lexer<'_> {
             '[' => return self.range(),
             '0'..='9' => return self.number(),
             '.' if second.is_ascii_digit() => return self.number(),
-            '-' if second == '-' => return self.flag(),
+            '-' if second == '-'
+                && self.rest[2..].starts_with(|c: char| c.is_ascii_alphabetic()) =>
+            {
+                return self.flag();
+            }
             '-' if second.is_ascii_digit() => {
                 if let Some(token) = self.negative_duration() {
                     return Ok(token);
@@ -196,7 +200,10 @@ impl Lexer<'_> {
     fn number(&mut self) -> Result<Token> {
         let end = unit_number_end(self.rest);
         let text = self.rest[..end].to_owned();
-        if is_float(&text) {
+        let has_exponent = text.ends_with(['e', 'E'])
+            && self.rest[end..].starts_with(['+', '-'])
+            && is_float(&text[..text.len() - 1]);
+        if is_float(&text) || has_exponent {
             return self.plain_number();
         }
         if let Some(ns) = parse_duration(&text) {

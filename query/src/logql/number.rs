@@ -176,15 +176,25 @@ pub(crate) fn format_prometheus_duration(ns: i64) -> String {
     out
 }
 
-/// The shortest text of a float that reads back the same, as Go's `%v` gives it.
+/// The shortest text of a float that reads back the same, as Go's `%v` gives it: with an exponent
+/// from a million on.
 pub(crate) fn format_float(value: f64) -> String {
+    float_text(value, 6)
+}
+
+/// The same in plain digits as long as JSON numbers have none.
+pub(crate) fn format_plain_float(value: f64) -> String {
+    float_text(value, 21)
+}
+
+fn float_text(value: f64, exponent_min: i32) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
     }
     if value.is_infinite() {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
-    if value != 0.0 && (value.abs() < 1e-4 || value.abs() >= 1e21) {
+    if value != 0.0 && (value.abs() < 1e-4 || value.abs() >= 10f64.powi(exponent_min)) {
         let text = format!("{value:e}");
         let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         let (sign, exponent) = match exponent.strip_prefix('-') {

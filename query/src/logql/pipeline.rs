@@ -163,7 +163,8 @@ fn hints(pipeline: &Pipeline, sample: &Sample, grouping: Option<&Grouping>, kept
         required.push(name.clone());
         required.extend(filters.required_labels());
     }
-    let preserve_error = required.iter().any(|name| name == ERROR);
+    let preserve_error =
+        grouping.is_some_and(|grouping| grouping.names.iter().any(|name| name == ERROR));
     let stripped: Vec<String> = required
         .iter()
         .filter_map(|name| name.strip_suffix(DUPLICATE_SUFFIX).map(str::to_owned))

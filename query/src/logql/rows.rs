@@ -274,7 +274,7 @@ fn attribute_text(value: Value<'_>) -> String {
         Value::Empty => String::new(),
         Value::Bool(flag) => flag.to_string(),
         Value::Int(int) => int.to_string(),
-        Value::Double(double) => super::number::format_float(double),
+        Value::Double(double) => super::number::format_plain_float(double),
         Value::Bytes(bytes) => {
             base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes)
         }

@@ -276,6 +276,14 @@ fn rolled(range: &RangeAggregation, windows: Windows, mut samples: Vec<(i64, f64
     };
     let mut out = Vec::with_capacity(windows.steps.count());
     roll(rollup, windows, &times, &values, &mut out);
+    if range.op == RangeOp::RateCounter {
+        // A single sample has no increase, but it is there.
+        for (value, found) in out.iter_mut().zip(windows.over(&times)) {
+            if is_absent(*value) && !found.is_empty() {
+                *value = 0.0;
+            }
+        }
+    }
     if range.op == RangeOp::Rate {
         let seconds = range.range_ns as f64 / 1e9;
         for value in out.iter_mut().filter(|value| !is_absent(**value)) {

@@ -188,7 +188,8 @@ impl Parser {
         }
         let Token::Number(text) = self.peek().clone() else { return self.unexpected("NUMBER") };
         self.at += 1;
-        let value: f64 = text.parse().map_err(|_error| {
+        let parsed = text.parse().ok().or_else(|| hex_float(&text));
+        let value: f64 = parsed.ok_or_else(|| {
             LogqlError::invalid(format!(
                 "unable to parse literal as a float: strconv.ParseFloat: parsing {text:?}: invalid \
                  syntax"
@@ -346,6 +347,20 @@ impl Parser {
         self.expect_sign(")")?;
         Ok(Expr::VectorLiteral(value))
     }
+}
+
+/// `0x1.8p3`: hex digits with a binary exponent, which Go demands.
+fn hex_float(text: &str) -> Option<f64> {
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?;
+    let (mantissa, exponent) = digits.split_once(['p', 'P'])?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mut value = 0.0;
+    for c in whole.chars().chain(fraction.chars()) {
+        value = value * 16.0 + f64::from(c.to_digit(16)?);
+    }
+    let places = i32::try_from(fraction.len()).ok()?.checked_mul(4)?;
+    let exponent = exponent.parse::<i32>().ok()?.checked_sub(places)?;
+    (!mantissa.is_empty()).then(|| value * 2f64.powi(exponent))
 }
 
 /// Two literals become one at once, as Loki does it.

@@ -51,7 +51,7 @@ fn object(text: &str, name: &mut String, labels: &mut LabelSet, depth: usize) ->
                 }
                 ControlFlow::Continue(())
             }
-            Kind::Text | Kind::Number | Kind::Bool => value(found, name, labels),
+            Kind::Text | Kind::Number | Kind::Bool => value(found, name, labels, depth),
             Kind::Object | Kind::Array | Kind::Null => ControlFlow::Continue(()),
         }
     });
@@ -60,8 +60,16 @@ fn object(text: &str, name: &mut String, labels: &mut LabelSet, depth: usize) ->
     outcome
 }
 
-fn value(found: Found<'_>, name: &mut String, labels: &mut LabelSet) -> ControlFlow<()> {
-    if labels.base_has(name) {
+fn value(
+    found: Found<'_>,
+    name: &mut String,
+    labels: &mut LabelSet,
+    depth: usize,
+) -> ControlFlow<()> {
+    if name.is_empty() && depth == 0 {
+        return ControlFlow::Continue(());
+    }
+    if labels.has_source(name) {
         name.push_str(DUPLICATE_SUFFIX);
     }
     let done = if found.kind == Kind::Text {

@@ -117,7 +117,7 @@ impl Stage for JsonPaths {
         }
         let start = line.text.trim_start().as_bytes().first().copied();
         if !matches!(start, Some(b'{' | b'[')) {
-            labels.set_error(JSON_ERROR, "line does not start like JSON");
+            labels.set_error(JSON_ERROR, "");
             return true;
         }
         for (name, path) in &self.0 {

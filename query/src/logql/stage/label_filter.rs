@@ -6,7 +6,7 @@
 use storage::{MatchOp, Matcher};
 
 use super::super::ast::{Compare, LabelFilter, MatcherExpr};
-use super::super::labels::LabelSet;
+use super::super::labels::{ERROR, LabelSet};
 use super::super::number::{parse_bytes, parse_go_duration};
 use super::super::regex::rust_pattern;
 use super::ip::IpMatcher;
@@ -71,7 +71,14 @@ impl Filter {
                 rhs.passes(labels) && left
             }
             Filter::Or(lhs, rhs) => lhs.passes(labels) || rhs.passes(labels),
-            Filter::Text(matcher) => matcher.matches(labels.value(&matcher.name)),
+            Filter::Text(matcher) => {
+                // Of the two error labels only this one can be asked for here.
+                let value = match matcher.name.as_str() {
+                    ERROR => labels.value(ERROR),
+                    name => labels.get(name).map_or("", |(value, _)| value),
+                };
+                matcher.matches(value)
+            }
             Filter::Number { name, op, value } => {
                 compared(labels, name, parse_go_float, |found| op.holds(found, *value))
             }
@@ -85,11 +92,8 @@ impl Filter {
                 |found| op.holds(found, *bytes),
             ),
             Filter::Ip { name, negative, matcher } => {
-                if labels.has_error() {
-                    return true;
-                }
                 match labels.get(name) {
-                    Some((value, _)) => matcher.matches_text(value) != *negative,
+                    Some((value, _)) => matcher.occurs_in(value) != *negative,
                     None => false,
                 }
             }
@@ -111,17 +115,22 @@ impl Filter {
     }
 }
 
-/// Go's `ParseFloat` takes what Rust takes, and `_` never.
+/// Go's `ParseFloat` takes what Rust takes, and `_` between digits.
 pub(in crate::logql) fn parse_go_float(text: &str) -> Result<f64, String> {
     let unsigned = text.trim_start_matches(['+', '-']);
     let spelled = ["inf", "infinity", "nan"].iter().any(|word| unsigned.eq_ignore_ascii_case(word));
     let numeric = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    if spelled || numeric {
-        if let Ok(value) = text.parse() {
-            return Ok(value);
-        }
-    }
-    Err(format!("strconv.ParseFloat: parsing {text:?}: invalid syntax"))
+    let separated = text.contains('_')
+        && !text.ends_with('_')
+        && !text.contains("__")
+        && !text.contains("_.")
+        && !text.contains("._");
+    let parsed = match (spelled || numeric, separated) {
+        (false, _) => None,
+        (true, true) => text.replace('_', "").parse().ok(),
+        (true, false) => text.parse().ok(),
+    };
+    parsed.ok_or_else(|| format!("strconv.ParseFloat: parsing {text:?}: invalid syntax"))
 }
 
 fn compared<T>(
@@ -130,10 +139,6 @@ fn compared<T>(
     parse: impl Fn(&str) -> Result<T, String>,
     holds: impl Fn(T) -> bool,
 ) -> bool {
-    // A record with an error can be filtered out by text alone.
-    if labels.has_error() {
-        return true;
-    }
     let Some((text, _)) = labels.get(name) else { return false };
     match parse(text) {
         Ok(value) => holds(value),

@@ -43,9 +43,9 @@ impl Stage for LabelFormatStage {
         for (target, source) in &self.0 {
             match source {
                 Source::Rename(source) => {
-                    let Some((value, category)) = labels.get(source) else { continue };
+                    let Some((value, _)) = labels.get(source) else { continue };
                     let value = value.to_owned();
-                    labels.set(category, target, &value);
+                    labels.set(Category::Parsed, target, &value);
                     labels.remove(source);
                 }
                 Source::Template(template) => {

@@ -132,7 +132,6 @@ struct Logfmt {
 #[derive(Debug)]
 struct LogfmtFields {
     strict: bool,
-    keep_empty: bool,
     /// Label and key.
     fields: Vec<(String, String)>,
 }
@@ -149,7 +148,7 @@ pub(super) fn build(
     for Extraction { name, expression } in fields {
         built.push((name.clone(), parse_field(expression)?));
     }
-    Ok(Box::new(LogfmtFields { strict, keep_empty, fields: built }))
+    Ok(Box::new(LogfmtFields { strict, fields: built }))
 }
 
 /// The key of `name="key"`: one word, perhaps in quotes.
@@ -186,7 +185,7 @@ impl Stage for Logfmt {
             if name.is_empty() || value.is_empty() && !self.keep_empty {
                 continue;
             }
-            if labels.base_has(&name) {
+            if labels.has_source(&name) {
                 name.push_str(DUPLICATE_SUFFIX);
             }
             if labels.extract(&name, &printable(&value)) {
@@ -219,9 +218,7 @@ impl Stage for LogfmtFields {
             for (at, (name, wanted)) in self.fields.iter().enumerate() {
                 if *wanted == sanitized || wanted == key {
                     found[at] = true;
-                    if !value.is_empty() || self.keep_empty {
-                        set(labels, name, &printable(&value));
-                    }
+                    set(labels, name, &printable(&value));
                 }
             }
         }
@@ -236,7 +233,7 @@ impl Stage for LogfmtFields {
 
 /// Sets a label that was asked for by name.
 pub(super) fn set(labels: &mut LabelSet, name: &str, value: &str) {
-    if labels.base_has(name) {
+    if labels.has_source(name) {
         labels.extract(&format!("{name}{DUPLICATE_SUFFIX}"), value);
     } else {
         labels.extract(name, value);

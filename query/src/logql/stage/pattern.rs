@@ -153,7 +153,7 @@ impl Stage for PatternStage {
             return true;
         }
         self.pattern.captures(&line.text, |name, value| {
-            if labels.base_has(name) {
+            if labels.has_source(name) {
                 labels.extract(&format!("{name}{DUPLICATE_SUFFIX}"), value);
             } else {
                 labels.extract(name, value);

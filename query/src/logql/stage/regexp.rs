@@ -50,7 +50,7 @@ impl Stage for Regexp {
                 .get_group(*group)
                 .and_then(|span| line.text.get(span.range()))
                 .unwrap_or("");
-            if labels.base_has(name) {
+            if labels.has_source(name) {
                 labels.extract(&format!("{name}{DUPLICATE_SUFFIX}"), value);
             } else {
                 labels.extract(name, value);

@@ -35,7 +35,7 @@ impl Stage for Unpack {
             }
             let mut name = String::new();
             sanitize_into(&unescaped(key), true, &mut name);
-            if labels.base_has(&name) {
+            if labels.has_source(&name) {
                 name.push_str(DUPLICATE_SUFFIX);
             }
             fields.push((name, value));

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::super::number::{parse_bytes, parse_go_duration};
 use super::super::regex::unanchored;
@@ -28,7 +29,7 @@ const FUNCTIONS: &[(&str, usize, usize, Function)] = &[
     ("or", 1, 99, |a, _| Ok(a[0].clone())),
     ("not", 1, 1, |a, _| Ok(Value::Bool(!a[0].is_true()))),
     ("len", 1, 1, |a, _| length(&a[0])),
-    ("index", 1, 9, |a, _| index(a)),
+    ("index", 1, 9, index),
     ("slice", 1, 3, |a, _| slice(a)),
     ("print", 0, 99, |a, _| text(print(a))),
     ("println", 0, 99, |a, _| text(spaced(a) + "\n")),
@@ -102,8 +103,11 @@ const FUNCTIONS: &[(&str, usize, usize, Function)] = &[
     ("urldecode", 1, 1, |a, _| text(url_decode(&a[0].as_text()?)?)),
     ("b64enc", 1, 1, |a, _| text(STANDARD.encode(a[0].as_text()?))),
     ("b64dec", 1, 1, |a, _| {
-        let decoded = STANDARD.decode(a[0].as_text()?).map_err(|error| error.to_string());
-        text(decoded.map_or_else(|why| why, |bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        let lenient =
+            GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        let engine = GeneralPurpose::new(&base64::alphabet::STANDARD, lenient);
+        let decoded = engine.decode(a[0].as_text()?).unwrap_or_default();
+        text(String::from_utf8_lossy(&decoded))
     }),
     ("default", 1, 2, |a, _| {
         Ok(match a.get(1) {
@@ -132,7 +136,11 @@ const FUNCTIONS: &[(&str, usize, usize, Function)] = &[
     ("addf", 0, 99, |a, _| Ok(decimal_fold(a, |x, y| x + y))),
     ("subf", 1, 99, |a, _| Ok(decimal_fold(a, |x, y| x - y))),
     ("mulf", 1, 99, |a, _| Ok(decimal_fold(a, |x, y| x * y))),
-    ("divf", 1, 99, |a, _| Ok(decimal_fold(a, |x, y| x / y))),
+    ("divf", 1, 99, |a, _| {
+        let mut numbers = a.iter().map(Value::to_float);
+        let first = numbers.next().unwrap_or(0.0);
+        Ok(Value::Float(numbers.fold(first, |x, y| x / y)))
+    }),
     ("max", 1, 99, |a, _| Ok(Value::Int(a.iter().map(Value::to_int).max().unwrap_or(0)))),
     ("min", 1, 99, |a, _| Ok(Value::Int(a.iter().map(Value::to_int).min().unwrap_or(0)))),
     ("maxf", 1, 99, |a, _| {
@@ -200,7 +208,7 @@ fn length(value: &Value) -> Outcome {
     }))
 }
 
-fn index(arguments: &[Value]) -> Outcome {
+fn index(arguments: &[Value], record: &Record<'_>) -> Outcome {
     let mut value = arguments[0].clone();
     for at in &arguments[1..] {
         value = match (value, at) {
@@ -218,6 +226,7 @@ fn index(arguments: &[Value]) -> Outcome {
                 let byte = byte.ok_or_else(|| format!("index out of range: {}", at.print()))?;
                 Value::Int(i64::from(byte))
             }
+            (Value::Labels, Value::Text(name)) => Value::Text(record.labels.value(name).to_owned()),
             (other, _) => return Err(format!("can't index item of type {}", other.kind())),
         };
     }
@@ -382,24 +391,22 @@ fn indent(arguments: &[Value]) -> Result<String, String> {
     Ok(format!("{pad}{}", arguments[1].as_text()?.replace('\n', &format!("\n{pad}"))))
 }
 
-/// The first characters, or with a negative count the last ones.
+/// The first bytes, or with a negative count the last ones. Go counts bytes; what is cut through
+/// becomes a replacement character.
 fn truncate(count: i64, source: &str) -> String {
-    let total = source.chars().count();
-    let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX).min(total);
-    if count < 0 {
-        source.chars().skip(total - wanted).collect()
-    } else {
-        source.chars().take(wanted).collect()
-    }
+    let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX).min(source.len());
+    let bytes = source.as_bytes();
+    let kept = if count < 0 { &bytes[bytes.len() - wanted..] } else { &bytes[..wanted] };
+    String::from_utf8_lossy(kept).into_owned()
 }
 
-/// Characters from `start` to before `end`; a negative start means from the front, a negative or
-/// too large end means to the back.
+/// Bytes from `start` to before `end`; a negative start means from the front, a negative or too
+/// large end means to the back.
 fn substring(start: i64, end: i64, source: &str) -> String {
-    let total = source.chars().count();
+    let total = source.len();
     let start = usize::try_from(start).unwrap_or(0).min(total);
     let end = usize::try_from(end).map_or(total, |end| end.min(total));
-    source.chars().take(end).skip(start).collect()
+    String::from_utf8_lossy(source.as_bytes().get(start..end).unwrap_or_default()).into_owned()
 }
 
 fn align(width: i64, source: &str, right: bool) -> String {

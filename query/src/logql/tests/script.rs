@@ -245,6 +245,9 @@ fn run_file(file: &str, text: &str, score: &mut Score) {
     let mut loading = false;
     let mut open: Option<Eval> = None;
     for (at, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with('#') {
+            continue;
+        }
         let line = uncommented(line).trim_end();
         let indented = line.starts_with([' ', '\t']);
         if !indented {
