@@ -35,7 +35,7 @@ pub(crate) struct Entered<'a>(&'a Admission);
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.left.notify_waiters();
         }
     }
@@ -46,9 +46,9 @@ impl Admission {
     ///
     /// Errors: Unavailable.
     pub(crate) async fn enter(&self, core: &Core) -> Result<Entered<'_>, StorageError> {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
         let entered = Entered(self);
-        if self.closing.load(Ordering::Acquire) {
+        if self.closing.load(Ordering::SeqCst) {
             return Err(self.refuse("the store is shutting down".to_owned()));
         }
         self.poll_disk(core);
@@ -136,10 +136,10 @@ impl Admission {
 
     /// Refuses new writes and returns when none is under way.
     pub(crate) async fn close(&self) {
-        self.closing.store(true, Ordering::Release);
+        self.closing.store(true, Ordering::SeqCst);
         loop {
             let left = self.left.notified();
-            if self.in_flight.load(Ordering::Acquire) == 0 {
+            if self.in_flight.load(Ordering::SeqCst) == 0 {
                 return;
             }
             left.await;

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use model::TenantId;
-
 use crate::catalog::Change;
 use crate::compaction::{self, Plan, bytes_of};
 use crate::segment::{SegmentHandle, SegmentMeta};
 use crate::store::core::{Counters, Origin, Output, SEGMENT_BYTES_TARGET};
 use crate::store::engine::SignalEngine;
 use crate::store::shard::{Shard, Stage, Tenant};
+use crate::store::unavailable;
 use crate::{ErrorKind, StorageError};
 
 /// How often segments are looked at.
@@ -89,6 +88,9 @@ impl<E: SignalEngine> Shard<E> {
             let view = tenant.view.lock();
             plan.inputs.iter().filter_map(|id| view.segments.get(id).cloned()).collect()
         };
+        if handles.len() != plan.inputs.len() {
+            return Err(unavailable("segments to be merged are gone"));
+        }
         let ctx = self.core.encode_context(plan.level);
         let inputs = handles.clone();
         let merged = self.core.compaction_pool.run(move || {
@@ -177,9 +179,5 @@ impl<E: SignalEngine> Shard<E> {
             }
         }
         Ok(())
-    }
-
-    pub(super) fn tenant_ids(&self) -> Vec<TenantId> {
-        self.tenants.read().keys().cloned().collect()
     }
 }

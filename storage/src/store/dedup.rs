@@ -97,6 +97,8 @@ impl Dedup {
     /// the window.
     pub(super) fn learn(&self, hash: RequestHash, received_ns: i64) -> bool {
         let mut known = self.known.lock();
+        // What is older than the window, seen from this entry, was no twin of it when it came.
+        known.forget(received_ns.saturating_sub(self.window_ns));
         if known.states.insert(hash, State::Kept).is_some() {
             return false;
         }

@@ -262,8 +262,9 @@ impl<E: SignalEngine> Shard<E> {
     ) -> Result<Ack, StorageError> {
         let (tenant, received_ns) = (entry.tenant.clone(), entry.wire.received_ns);
         let bytes = entry.wire.bytes.len();
+        let logged_bytes = entry.logged_bytes();
         let sequence = self.wal.append(entry).await?;
-        self.core.admission.add_log_bytes(bytes as u64);
+        self.core.admission.add_log_bytes(logged_bytes);
         let logged = Logged { tenant, sequence, received_ns, bytes, append: Append::Live };
         let rejections = if records > INLINE_RECORDS_MAX {
             let shard = Arc::clone(&self);

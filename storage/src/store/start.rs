@@ -15,6 +15,17 @@ use crate::store::shard::{Logged, Shard, Stage};
 use crate::wal::{LogScan, Replayed};
 use crate::{Replay, StorageError, UnreadPart};
 
+/// Batches that wait, decoded, to be appended.
+const DECODED_MAX: usize = 16;
+
+/// An entry of the log, looked at again.
+enum Decoded<B> {
+    Batch(B),
+    /// Its like came before it, inside the window.
+    Twin,
+    Unusable(String),
+}
+
 /// Turns a decoded batch into one of this signal.
 pub(super) type Unwrap<E> = fn(Batch) -> Option<<E as SignalEngine>::Batch>;
 
@@ -89,21 +100,33 @@ impl<E: SignalEngine> Shard<E> {
     ) -> Result<(), StorageError> {
         let start = self.core.components.clock.monotonic_ns();
         let entries = scan.outstanding.len();
-        self.wal.replay(scan, |entry| {
-            if self.core.is_stopping() {
-                return;
+        // One thread decodes, this one appends.
+        let (decoded, decoding) = std::sync::mpsc::sync_channel(DECODED_MAX);
+        let read = std::thread::scope(|scope| {
+            let decoder = scope.spawn(move || {
+                self.wal.replay(scan, |entry| {
+                    if !self.core.is_stopping() {
+                        let batch = if doubled.contains(&entry.sequence) {
+                            Decoded::Twin
+                        } else {
+                            decode::<E>(&entry, replay, unwrap)
+                        };
+                        // Whoever takes them lives as long as this thread.
+                        let _taken = decoded.send((entry, batch));
+                    }
+                })
+            });
+            for (entry, batch) in decoding {
+                self.replay_entry(entry, batch);
+                if self.core.is_memory_full()
+                    && let Err(error) = runtime.block_on(self.flush())
+                {
+                    tracing::warn!(%error, "replay goes on in memory: a flush has to wait");
+                }
             }
-            if doubled.contains(&entry.sequence) {
-                self.wal.applied(entry.sequence);
-                return;
-            }
-            self.replay_entry(entry, replay, unwrap);
-            if self.core.is_memory_full()
-                && let Err(error) = runtime.block_on(self.flush())
-            {
-                tracing::warn!(%error, "replay goes on in memory, because a flush has to wait");
-            }
-        })?;
+            decoder.join()
+        });
+        read.map_err(|_| StorageError::io("the log", "bug: its replay panicked"))??;
         if entries > 0 {
             let ms = self.core.components.clock.monotonic_ns().saturating_sub(start) / 1_000_000;
             tracing::info!(signal = E::SIGNAL.as_str(), entries, ms, "the log is replayed");
@@ -111,19 +134,17 @@ impl<E: SignalEngine> Shard<E> {
         Ok(())
     }
 
-    fn replay_entry(&self, entry: Replayed, replay: &dyn Replay, unwrap: Unwrap<E>) {
+    fn replay_entry(&self, entry: Replayed, batch: Decoded<E::Batch>) {
         let Replayed { sequence, tenant, wire } = entry;
-        let decoded = catch_unwind(AssertUnwindSafe(|| replay.replay(&tenant, &wire)))
-            .unwrap_or_else(|_| Err("bug: the decoder panicked".to_owned()))
-            .and_then(|batch| unwrap(batch).ok_or("it is of another signal".to_owned()));
-        match decoded {
-            Ok(batch) => {
+        match batch {
+            Decoded::Batch(batch) => {
                 let (received_ns, bytes) = (wire.received_ns, wire.bytes.len());
                 let append = Append::Replay;
                 self.apply(&Logged { tenant, sequence, received_ns, bytes, append }, batch);
                 Counters::add(&self.core.counters.replayed, 1);
             }
-            Err(why) => {
+            Decoded::Twin => self.wal.applied(sequence),
+            Decoded::Unusable(why) => {
                 Counters::add(&self.core.counters.replay_failures, 1);
                 self.set_aside(sequence, &wire.bytes, &why);
                 self.wal.applied(sequence);
@@ -146,5 +167,19 @@ impl<E: SignalEngine> Shard<E> {
         if let Err(error) = kept {
             tracing::warn!(%error, "the entry could not be copied aside");
         }
+    }
+}
+
+fn decode<E: SignalEngine>(
+    entry: &Replayed,
+    replay: &dyn Replay,
+    unwrap: Unwrap<E>,
+) -> Decoded<E::Batch> {
+    let decoded = catch_unwind(AssertUnwindSafe(|| replay.replay(&entry.tenant, &entry.wire)))
+        .unwrap_or_else(|_| Err("bug: the decoder panicked".to_owned()));
+    match decoded.map(unwrap) {
+        Ok(Some(batch)) => Decoded::Batch(batch),
+        Ok(None) => Decoded::Unusable("it is of another signal".to_owned()),
+        Err(why) => Decoded::Unusable(why),
     }
 }

@@ -40,6 +40,13 @@ pub(crate) struct Entry {
     pub(crate) body_hash: u128,
 }
 
+impl Entry {
+    /// What the entry takes in the log.
+    pub(crate) fn logged_bytes(&self) -> u64 {
+        (frame::FRAME_HEADER_BYTES + self.tenant.as_str().len() + self.wire.bytes.len()) as u64
+    }
+}
+
 /// Which entries of a log are in segments: all up to `sequence` but those in `holes`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Watermark {
@@ -254,7 +261,7 @@ impl Wal {
     /// Removes files all of whose entries are in segments, but never the one being written unless
     /// `idle` says that no more will be written.
     ///
-    /// Errors: Io. The files that are left are tried again next time.
+    /// Errors: Io. Files that could not be removed stay until after the next start.
     pub(crate) fn truncate(&self, watermark: &Watermark, idle: bool) -> Result<(), StorageError> {
         let whole = watermark.whole();
         let mut files = self.shared.files.lock();

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::files::AppendFile;
-use crate::wal::frame::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, put_frame_header};
-use crate::wal::{LogFile, Shared, Waiting, WalStats};
+use crate::wal::frame::{FILE_HEADER_BYTES, FileHeader, put_frame_header};
+use crate::wal::{LogFile, Queue, Shared, WalStats, Waiting};
 use crate::{Durability, ErrorKind, StorageError};
 
 /// With [`Durability::Os`], what was written is synced at least this often.
@@ -83,11 +83,13 @@ impl Writer<'_> {
             }
         }
         // A lone request never waits: only a group of several makes the next one wait for as many.
-        let wait = self.shared.settings.group_wait;
-        while self.last_group > 1 && queue.waiting.len() < self.last_group && !queue.stopping {
-            if self.shared.arrived.wait_for(&mut queue, wait).timed_out() {
-                break;
-            }
+        if self.last_group > 1 {
+            let wait = self.shared.settings.group_wait;
+            let wanted = self.last_group;
+            let lonely =
+                |queue: &mut Queue| queue.waiting.len() < wanted && !queue.stopping;
+            // As many as were in the last group, or all that come in time.
+            let _timed_out = self.shared.arrived.wait_while_for(&mut queue, lonely, wait);
         }
         if queue.waiting.is_empty() {
             return None;
@@ -123,7 +125,7 @@ impl Writer<'_> {
 
     fn write(&mut self, group: &[Waiting]) -> Result<(), StorageError> {
         let Some(first) = group.first() else { return Ok(()) };
-        let group_bytes: u64 = group.iter().map(frame_bytes).sum();
+        let group_bytes: u64 = group.iter().map(|waiting| waiting.entry.logged_bytes()).sum();
         let full = |active: &Active| {
             active.bytes > FILE_HEADER_BYTES as u64
                 && active.bytes + group_bytes > self.shared.settings.segment_bytes
@@ -229,11 +231,6 @@ fn sync(shared: &Shared, file: &mut dyn AppendFile) -> std::io::Result<()> {
     WalStats::add(&shared.stats.syncs, 1);
     WalStats::add(&shared.stats.sync_ns, clock.monotonic_ns().saturating_sub(start));
     Ok(())
-}
-
-fn frame_bytes(waiting: &Waiting) -> u64 {
-    let entry = &waiting.entry;
-    (FRAME_HEADER_BYTES + entry.tenant.as_str().len() + entry.wire.bytes.len()) as u64
 }
 
 /// `<first sequence, 20 digits>-<salt, 16 hex digits>.log`

@@ -125,6 +125,8 @@ async fn snapshots_hold_each_acknowledged_line_once_while_flushes_and_merges_go_
     let store = Arc::into_inner(store).unwrap();
     store.crash().await;
     let store = FakeStore::open(folder.path(), &components(5)).await;
+    assert_eq!(store.core.catalog.problems(), [] as [String; 0]);
+    assert_eq!(store.seen().unread, [] as [String; 0]);
     assert_eq!(store.lines(), lines);
     store.crash().await;
 }
