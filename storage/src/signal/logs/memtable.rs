@@ -193,8 +193,8 @@ impl Memtable {
         self.heap_bytes.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn rows(&self) -> usize {
-        self.rows.load(Ordering::Relaxed)
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed) as u64
     }
 
     /// All batches in order of arrival.

@@ -607,7 +607,7 @@ fn what_version_1_wrote_is_read() {
         file(include_bytes!("../../../testdata/v1/logs.index"), "logs.index"),
     ];
     let meta = flush(&[&sample()])[0].meta.clone();
-    let old = Arc::new(SegmentHandle::new(meta, sources));
+    let old = Arc::new(SegmentHandle::<Segment>::new(meta, sources));
     assert!(old.get().unwrap().index.is_some());
     for segments in [vec![Arc::clone(&old)], compact(&[old])] {
         let reader = LogsReader::new(Vec::new(), segments);
