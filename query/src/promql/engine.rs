@@ -89,6 +89,8 @@ impl Engine<'_> {
             notes: Annotations::default(),
             notices: RefCell::new(Notices::default()),
             samples: Cell::new(0),
+            series_max: self.limits.query_series_max,
+            sets: RefCell::new(Vec::new()),
         };
         let value = evaluator.value(expr, question)?;
         let (warnings, infos) = evaluator.notes.render(question.text);

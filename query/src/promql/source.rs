@@ -17,7 +17,7 @@ pub(crate) trait SampleSource: fmt::Debug {
 }
 
 /// Series that matched.
-pub(crate) trait SeriesSet {
+pub(crate) trait SeriesSet: fmt::Debug {
     fn series(&self) -> &[Labels];
     /// What is known to be missing already.
     fn notices(&self) -> &Notices;

@@ -17,7 +17,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use axum::routing::{any, get};
+use axum::routing::get;
 use http::{Request, StatusCode};
 use storage::{ErrorKind, Notices, StorageError};
 
@@ -28,14 +28,14 @@ use crate::promql::QueryError;
 
 pub(super) fn router(query: &Arc<Query>) -> Router {
     Router::new()
-        .route("/api/v1/query", any(evaluate::query))
-        .route("/api/v1/query_range", any(evaluate::query_range))
-        .route("/api/v1/format_query", any(evaluate::format_query))
-        .route("/api/v1/labels", any(metadata::labels))
-        .route("/api/v1/label/{name}/values", any(label_values))
-        .route("/api/v1/series", any(metadata::series))
+        .route("/api/v1/query", get(evaluate::query).post(evaluate::query))
+        .route("/api/v1/query_range", get(evaluate::query_range).post(evaluate::query_range))
+        .route("/api/v1/format_query", get(evaluate::format_query).post(evaluate::format_query))
+        .route("/api/v1/labels", get(metadata::labels).post(metadata::labels))
+        .route("/api/v1/label/{name}/values", get(label_values).post(label_values))
+        .route("/api/v1/series", get(metadata::series).post(metadata::series))
         .route("/api/v1/metadata", get(metadata::metadata))
-        .route("/api/v1/query_exemplars", any(metadata::exemplars))
+        .route("/api/v1/query_exemplars", get(metadata::exemplars).post(metadata::exemplars))
         .route("/api/v1/rules", get(rules))
         .route("/api/v1/alerts", get(alerts))
         .route("/api/v1/status/buildinfo", get(build_info))

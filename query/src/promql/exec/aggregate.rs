@@ -18,6 +18,9 @@ use super::super::value::{Cell, Row};
 use super::{Evaluator, Sink};
 use crate::kernels::{ABSENT, Kahan, Mean, Steps, is_absent, quantile};
 
+/// What a [`Fold`] takes of memory, in samples of 16 bytes.
+const SAMPLES_OF_FOLD: usize = size_of::<Fold>() / 16;
+
 /// Groups by labels, in order of first appearance.
 pub(super) struct Groups {
     places: HashMap<Labels, usize, RandomState>,
@@ -71,6 +74,7 @@ impl Evaluator<'_> {
         self.rows(&aggregate.expr, steps, &mut |row| {
             let (place, new) = groups.of(aggregate, &row);
             if let Some(labels) = new {
+                self.budget.take_samples((count * SAMPLES_OF_FOLD) as u64)?;
                 folds.push((labels, false, vec![Fold::default(); count]));
             }
             let (_, drop_name, cells) = &mut folds[place];
@@ -190,6 +194,7 @@ impl Evaluator<'_> {
             if let Some(labels) = new {
                 members.push((labels, false, Vec::new()));
             }
+            self.budget.take_samples(row.floats.len() as u64)?;
             if row.histograms.iter().any(Option::is_some) {
                 let message = "ignored histogram in quantile aggregation";
                 self.notes.info(aggregate.expr.start, message);

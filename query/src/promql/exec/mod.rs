@@ -15,6 +15,7 @@ mod top;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use model::{Labels, METRIC_NAME};
 use storage::{Budget, MatchOp, Matcher, MsRange, Notices};
@@ -32,6 +33,9 @@ use crate::kernels::{Steps, is_absent};
 /// Takes rows one by one.
 pub(super) type Sink<'s> = dyn FnMut(Row) -> Result<(), QueryError> + 's;
 
+/// What a selector was, over which range, and what it found.
+pub(super) type Selected = (String, MsRange, Rc<dyn SeriesSet>);
+
 /// State of one query.
 #[derive(Debug)]
 pub(crate) struct Evaluator<'a> {
@@ -44,6 +48,9 @@ pub(crate) struct Evaluator<'a> {
     pub(super) notes: Annotations,
     pub(super) notices: RefCell<Notices>,
     pub(super) samples: Cell<u64>,
+    /// Series that one selector may match; 0: no limit.
+    pub(super) series_max: usize,
+    pub(super) sets: RefCell<Vec<Selected>>,
 }
 
 pub(super) const SAME_LABELS: &str = "vector cannot contain metrics with the same labelset";
@@ -84,10 +91,17 @@ impl Evaluator<'_> {
     pub(super) fn collect(&self, expr: &Expr, steps: Steps) -> Result<Vec<Row>, QueryError> {
         let mut rows = Vec::new();
         self.rows(expr, steps, &mut |row| {
+            self.hold(&row)?;
             rows.push(row);
             Ok(())
         })?;
         Ok(rows)
+    }
+
+    /// Counts a row that is kept in memory against the query's samples, so that a large answer is
+    /// refused before it is built.
+    fn hold(&self, row: &Row) -> Result<(), QueryError> {
+        Ok(self.budget.take_samples((row.floats.len() + row.histograms.len()) as u64)?)
     }
 
     /// Evaluates an expression of type scalar.
@@ -166,6 +180,7 @@ impl Evaluator<'_> {
     ) -> Result<(), QueryError> {
         let mut rows = Vec::new();
         produce(self, &mut |row| {
+            self.hold(&row)?;
             rows.push(row);
             Ok(())
         })?;
@@ -181,14 +196,33 @@ impl Evaluator<'_> {
         }
     }
 
-    /// Finds series; what could not be read goes into the answer's notices.
+    /// Finds series, each distinct selection once a query; what could not be read goes into the
+    /// answer's notices.
     pub(super) fn select(
         &self,
         matchers: &[Matcher],
         range: MsRange,
-    ) -> Result<Box<dyn SeriesSet>, QueryError> {
-        let set = self.source.select(matchers, range, self.budget)?;
+    ) -> Result<Rc<dyn SeriesSet>, QueryError> {
+        let mut key = String::new();
+        for matcher in matchers {
+            let (name, op, value) = (&matcher.name, matcher.op, &matcher.value);
+            key.push_str(&format!("{name:?}{op:?}{value:?}"));
+        }
+        let known = self.sets.borrow().iter().find_map(|(other, span, set)| {
+            (*other == key && *span == range).then(|| Rc::clone(set))
+        });
+        if let Some(set) = known {
+            return Ok(set);
+        }
+        let set: Rc<dyn SeriesSet> = self.source.select(matchers, range, self.budget)?.into();
+        let count = set.series().len();
+        if self.series_max != 0 && count > self.series_max {
+            let max = self.series_max;
+            let message = format!("query selects {count} series (limits.query.max_series={max})");
+            return Err(QueryError::execution(message));
+        }
         self.notices.borrow_mut().merge(set.notices().clone());
+        self.sets.borrow_mut().push((key, range, Rc::clone(&set)));
         Ok(set)
     }
 

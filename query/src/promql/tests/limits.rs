@@ -49,6 +49,19 @@ fn nesting_has_a_limit() {
 }
 
 #[test]
+fn rows_in_memory_count_against_the_budget() {
+    let (source, limits) = (MemorySource::default(), model::Limits::default());
+    let budget = storage::Budget::new(std::sync::Arc::new(super::memory::StillClock), 1, 1000);
+    let steps = Steps { start: 0, end: 5000, step: 1 };
+    let outcome = engine(&source, &budget, &limits, false).run(Question {
+        text: "vector(1)",
+        steps,
+        is_instant: false,
+    });
+    assert_eq!(outcome.unwrap_err().kind(), "execution");
+}
+
+#[test]
 fn a_long_chain_is_evaluated_on_a_small_stack() {
     let (source, budget, limits) = (MemorySource::default(), budget(), model::Limits::default());
     let text = vec!["vector(1)"; 400].join(" + ");

@@ -66,6 +66,7 @@ impl SampleSource for MemorySource {
     }
 }
 
+#[derive(Debug)]
 struct MemorySet {
     labels: Vec<Labels>,
     samples: Vec<SampleBuf>,
