@@ -221,8 +221,14 @@ impl Lexer<'_> {
     fn plain_number(&mut self) -> Result<Token> {
         let prefixed =
             ["0x", "0X", "0b", "0B", "0o", "0O"].iter().any(|p| self.rest.starts_with(p));
-        let mut end = if prefixed { unit_number_end(self.rest) } else { 0 };
-        while !prefixed {
+        if prefixed {
+            let end = unit_number_end(self.rest);
+            let text = self.rest[..end].to_owned();
+            self.advance(end);
+            return Ok(Token::Number(text));
+        }
+        let mut end = 0;
+        loop {
             let mut next = self.rest[end..].chars();
             match (next.next(), next.next(), next.next()) {
                 (Some('0'..='9' | '.' | '_'), ..) => end += 1,

@@ -2,12 +2,13 @@
 //!
 //! Source: api.md 10.5 and 10.6; Loki 3.7, `pkg/loghttp/push/otlp.go`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use model::{AttributesRef, LogRow, LogsBatch, Stream, StreamId, Value, value_to_json};
-use storage::{Budget, LogBlock, LogScan, LogsReader, Matcher, Notices, StorageError, TimeRange};
+use storage::{Budget, LogBlock, LogScan, LogsReader, Notices, StorageError};
 
 use super::labels::{Base, LabelSet};
 use super::level;
@@ -21,14 +22,6 @@ pub(crate) trait LogSource {
         budget: &Budget,
         visit: &mut dyn FnMut(LogBlock, i64) -> std::ops::ControlFlow<()>,
     ) -> Result<Notices, StorageError>;
-
-    /// As [`LogsReader::streams`].
-    fn streams(
-        &self,
-        matchers: &[Matcher],
-        range: TimeRange,
-        budget: &Budget,
-    ) -> Result<(Vec<Arc<Stream>>, Notices), StorageError>;
 
     /// Whether records that carry no `detected_level` get one.
     fn detects_level(&self) -> bool {
@@ -44,15 +37,6 @@ impl LogSource for LogsReader {
         visit: &mut dyn FnMut(LogBlock, i64) -> std::ops::ControlFlow<()>,
     ) -> Result<Notices, StorageError> {
         LogsReader::scan(self, scan, budget, visit)
-    }
-
-    fn streams(
-        &self,
-        matchers: &[Matcher],
-        range: TimeRange,
-        budget: &Budget,
-    ) -> Result<(Vec<Arc<Stream>>, Notices), StorageError> {
-        LogsReader::streams(self, matchers, range, budget)
     }
 }
 
@@ -152,13 +136,9 @@ impl StreamLabels {
             add(name, value);
         }
         if detects_level && !given && labels.hints().wants(DETECTED_LEVEL) {
-            let level = self.level.as_deref().or(row_level.as_deref());
-            match level {
-                Some(level) => labels.add_metadata(DETECTED_LEVEL, level),
-                None => {
-                    labels.add_metadata(DETECTED_LEVEL, &level::detect(row.severity_number, line))
-                }
-            }
+            let said = self.level.as_deref().or(row_level.as_deref()).map(Cow::Borrowed);
+            let level = said.unwrap_or_else(|| level::detect(row.severity_number, line));
+            labels.add_metadata(DETECTED_LEVEL, &level);
         }
     }
 

@@ -96,6 +96,11 @@ pub(super) async fn series(call: Call) -> Answer {
     Ok(respond::json(StatusCode::OK, out))
 }
 
+type Pairs = Vec<(String, String)>;
+
+/// Records and bytes by stream and bucket.
+type Tallies = BTreeMap<(Pairs, i64), Tally>;
+
 /// Records and bytes of one stream, perhaps by step.
 #[derive(Debug, Default, Clone)]
 struct Tally {
@@ -110,7 +115,7 @@ fn tally(
     range: TimeRange,
     budget: &Budget,
     bucket: &dyn Fn(i64) -> i64,
-) -> Result<(BTreeMap<(Vec<(String, String)>, i64), Tally>, Notices), Failure> {
+) -> Result<(Tallies, Notices), Failure> {
     let scan = LogScan {
         matchers,
         range,
@@ -119,7 +124,7 @@ fn tally(
         trace_id: None,
         direction: Direction::Forward,
     };
-    let mut all: BTreeMap<(Vec<(String, String)>, i64), Tally> = BTreeMap::new();
+    let mut all = Tallies::new();
     let mut failure = None;
     let notices = snapshot.logs().scan(&scan, budget, &mut |block, _bound| {
         if let Err(error) = budget.check() {
@@ -195,7 +200,7 @@ impl VolumeShape {
     }
 
     /// The series that a stream's volume counts for.
-    fn series(&self, labels: &[(String, String)]) -> Vec<Vec<(String, String)>> {
+    fn series(&self, labels: &[(String, String)]) -> Vec<Pairs> {
         let wanted = |name: &String| self.targets.is_empty() || self.targets.contains(name);
         let chosen = labels.iter().filter(|(name, _)| wanted(name));
         if self.by_labels {
@@ -206,7 +211,7 @@ impl VolumeShape {
     }
 }
 
-type Volumes = Vec<(Vec<(String, String)>, BTreeMap<i64, u64>)>;
+type Volumes = Vec<(Pairs, BTreeMap<i64, u64>)>;
 
 /// Volumes by series and bucket, largest first. `step_ns` of 0 makes one bucket.
 async fn volumes(call: &Call, range: TimeRange, step_ns: i64) -> Result<Volumes, Failure> {
@@ -218,7 +223,7 @@ async fn volumes(call: &Call, range: TimeRange, step_ns: i64) -> Result<Volumes,
             if step_ns == 0 { range.end_ns } else { time_ns.div_euclid(step_ns) * step_ns }
         };
         let (all, _notices) = tally(&source.snapshot(&tenant), matchers, range, budget, &bucket)?;
-        let mut by_series: BTreeMap<Vec<(String, String)>, BTreeMap<i64, u64>> = BTreeMap::new();
+        let mut by_series: BTreeMap<Pairs, BTreeMap<i64, u64>> = BTreeMap::new();
         for ((labels, bucket), tally) in &all {
             for series in shape.series(labels) {
                 *by_series.entry(series).or_default().entry(*bucket).or_default() += tally.bytes;

@@ -105,10 +105,12 @@ pub(super) fn push_pairs(out: &mut String, labels: &[(String, String)]) {
     out.push('}');
 }
 
+type Pairs = Vec<(String, String)>;
+
 /// Entries by stream; streams in order of labels, entries in the order in which they come.
 fn push_streams(out: &mut String, entries: &[LogEntry], categorize: bool) {
-    let mut index: HashMap<Vec<(String, String)>, usize> = HashMap::new();
-    let mut streams: Vec<(Vec<(String, String)>, Vec<usize>)> = Vec::new();
+    let mut index: HashMap<Pairs, usize> = HashMap::new();
+    let mut streams: Vec<(Pairs, Vec<usize>)> = Vec::new();
     for (at, entry) in entries.iter().enumerate() {
         let labels = if categorize { entry.labels.stream.clone() } else { entry.labels.merged() };
         let stream = *index.entry(labels.clone()).or_insert_with(|| {

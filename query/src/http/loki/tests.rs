@@ -48,7 +48,7 @@ fn entries_have_two_or_three_elements() {
         },
     };
     let bare = LogEntry { labels: Categorized::default(), ..entry.clone() };
-    let categorized = answer(&envelope(true), &Shape::Streams(&[entry.clone()]));
+    let categorized = answer(&envelope(true), &Shape::Streams(std::slice::from_ref(&entry)));
     assert!(categorized.contains(
         r#"{"stream":{"service_name":"a"},"values":[["1700000000000000001","hello",{"structuredMetadata":{"detected_level":"info"}}]]}"#
     ));

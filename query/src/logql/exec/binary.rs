@@ -181,7 +181,7 @@ fn matched(
             let other = &one[candidate];
             let labels = result_labels(matching, &series.labels, &other.labels);
             let mut values = absent_row(steps);
-            for step in 0..steps {
+            for (step, target) in values.iter_mut().enumerate() {
                 let (value, other) = (series.values[step], other.values[step]);
                 if is_absent(value) || is_absent(other) {
                     continue;
@@ -191,7 +191,7 @@ fn matched(
                 if !taken.insert((claim, step)) {
                     return Err(LogqlError::Execution(ambiguous(one_to_one).to_owned()));
                 }
-                values[step] = if swapped {
+                *target = if swapped {
                     pair(binary, other, value, other)
                 } else {
                     pair(binary, value, other, value)

@@ -43,7 +43,7 @@ impl Kept {
     fn cut(&mut self) {
         match self.direction {
             Direction::Backward => {
-                self.entries.sort_by_key(|entry| std::cmp::Reverse(entry.time_ns))
+                self.entries.sort_by_key(|entry| std::cmp::Reverse(entry.time_ns));
             }
             Direction::Forward => self.entries.sort_by_key(|entry| entry.time_ns),
         }
@@ -98,7 +98,7 @@ pub(crate) fn run_log<S: LogSource + ?Sized>(
             let text = batch.line(row);
             figures.lines += 1;
             figures.bytes += text.len() as u64;
-            if figures.lines % CHECK_EVERY == 0
+            if figures.lines.is_multiple_of(CHECK_EVERY)
                 && let Err(error) = budget.check()
             {
                 failure = Some(error);

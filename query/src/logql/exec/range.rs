@@ -103,7 +103,7 @@ fn collect<S: LogSource + ?Sized>(
             let text = batch.line(row);
             figures.lines += 1;
             figures.bytes += text.len() as u64;
-            if figures.lines % CHECK_EVERY == 0
+            if figures.lines.is_multiple_of(CHECK_EVERY)
                 && let Err(error) = budget.check()
             {
                 failure = Some(error.into());

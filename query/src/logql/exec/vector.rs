@@ -102,7 +102,9 @@ fn ranked(
             }
             rank.sort_by(|a, b| order(a.0, b.0, descending));
             for &(value, at) in rank.iter().take(vector.count) {
-                kept[at][step] = value;
+                if let Some(slot) = kept.get_mut(at).and_then(|row| row.get_mut(step)) {
+                    *slot = value;
+                }
             }
         }
     }

@@ -91,12 +91,10 @@ impl Filter {
                 |text| parse_bytes(text).ok_or_else(|| format!("cannot parse {text:?} as bytes")),
                 |found| op.holds(found, *bytes),
             ),
-            Filter::Ip { name, negative, matcher } => {
-                match labels.get(name) {
-                    Some((value, _)) => matcher.occurs_in(value) != *negative,
-                    None => false,
-                }
-            }
+            Filter::Ip { name, negative, matcher } => match labels.get(name) {
+                Some((value, _)) => matcher.occurs_in(value) != *negative,
+                None => false,
+            },
         }
     }
 

@@ -61,13 +61,12 @@ impl Scope<'_> {
 
     /// The most frequent action, a label alone, is written without a copy.
     fn action(&mut self, pipeline: &Pipeline, dot: &Value, out: &mut String) -> Result<(), String> {
-        if let ([command], true) = (pipeline.commands.as_slice(), pipeline.variables.is_empty()) {
-            if let ([Operand::Field(path)], Value::Labels) = (command.as_slice(), dot) {
-                if let [name] = path.as_slice() {
-                    out.push_str(self.record.labels.value(name));
-                    return Ok(());
-                }
-            }
+        if let ([command], true) = (pipeline.commands.as_slice(), pipeline.variables.is_empty())
+            && let ([Operand::Field(path)], Value::Labels) = (command.as_slice(), dot)
+            && let [name] = path.as_slice()
+        {
+            out.push_str(self.record.labels.value(name));
+            return Ok(());
         }
         let value = self.pipeline(pipeline, dot)?;
         if pipeline.variables.is_empty() {

@@ -24,19 +24,22 @@ enum Token {
     Comma,
 }
 
+/// Tokens, each with whether a blank stands before it.
+type Tokens = Vec<(Token, bool)>;
+
 /// A piece of the template: text between actions, or an action's tokens.
 enum Piece {
     Text(String),
-    Action(Vec<(Token, bool)>),
+    Action(Tokens),
 }
 
 pub(super) fn parse(text: &str) -> Result<Vec<Node>, String> {
     let mut parser = Parser { pieces: split(text)?.into_iter(), depth: 0 };
     let (nodes, end) = parser.nodes()?;
     match end {
-        End::Text => Ok(nodes),
-        End::End => Err("unexpected {{end}}".to_owned()),
-        End::Else(_) => Err("unexpected {{else}}".to_owned()),
+        Ending::Text => Ok(nodes),
+        Ending::Keyword => Err("unexpected {{end}}".to_owned()),
+        Ending::Else(_) => Err("unexpected {{else}}".to_owned()),
     }
 }
 
@@ -76,7 +79,7 @@ fn split(text: &str) -> Result<Vec<Piece>, String> {
 }
 
 /// The tokens of an action up to its `}}`, each with whether a blank stands before it.
-fn tokenize(action: &str) -> Result<(Vec<(Token, bool)>, &str), String> {
+fn tokenize(action: &str) -> Result<(Tokens, &str), String> {
     let mut tokens = Vec::new();
     let mut rest = action;
     loop {
@@ -167,10 +170,10 @@ fn number(rest: &str) -> Result<(Token, usize), String> {
     if let Ok(int) = text.parse::<i64>() {
         return Ok((Token::Int(int), length));
     }
-    if let Some(hex) = text.strip_prefix("0x") {
-        if let Ok(int) = i64::from_str_radix(hex, 16) {
-            return Ok((Token::Int(int), length));
-        }
+    if let Some(hex) = text.strip_prefix("0x")
+        && let Ok(int) = i64::from_str_radix(hex, 16)
+    {
+        return Ok((Token::Int(int), length));
     }
     text.parse()
         .map(|float| (Token::Float(float), length))
@@ -178,9 +181,9 @@ fn number(rest: &str) -> Result<(Token, usize), String> {
 }
 
 /// How a list of nodes ended.
-enum End {
+enum Ending {
     Text,
-    End,
+    Keyword,
     /// The tokens behind `else`, for `else if`.
     Else(Vec<(Token, bool)>),
 }
@@ -191,7 +194,7 @@ struct Parser {
 }
 
 impl Parser {
-    fn nodes(&mut self) -> Result<(Vec<Node>, End), String> {
+    fn nodes(&mut self) -> Result<(Vec<Node>, Ending), String> {
         let mut nodes = Vec::new();
         while let Some(piece) = self.pieces.next() {
             let tokens = match piece {
@@ -209,8 +212,8 @@ impl Parser {
                 None => return Err("missing value for command".to_owned()),
             };
             match keyword.as_str() {
-                "end" => return Ok((nodes, End::End)),
-                "else" => return Ok((nodes, End::Else(tokens[1..].to_vec()))),
+                "end" => return Ok((nodes, Ending::Keyword)),
+                "else" => return Ok((nodes, Ending::Else(tokens[1..].to_vec()))),
                 "if" | "with" | "range" => nodes.push(self.block(&keyword, &tokens[1..])?),
                 "define" | "template" | "block" | "break" | "continue" => {
                     return Err(format!("{keyword} is not supported"));
@@ -218,7 +221,7 @@ impl Parser {
                 _ => nodes.push(Node::Action(pipeline(&tokens)?)),
             }
         }
-        Ok((nodes, End::Text))
+        Ok((nodes, Ending::Text))
     }
 
     fn block(&mut self, keyword: &str, tokens: &[(Token, bool)]) -> Result<Node, String> {
@@ -229,9 +232,9 @@ impl Parser {
         let condition = pipeline(tokens)?;
         let (body, end) = self.nodes()?;
         let otherwise = match end {
-            End::Text => return Err("unexpected EOF".to_owned()),
-            End::End => Vec::new(),
-            End::Else(tokens) => match tokens.first() {
+            Ending::Text => return Err("unexpected EOF".to_owned()),
+            Ending::Keyword => Vec::new(),
+            Ending::Else(tokens) => match tokens.first() {
                 Some((Token::Word(word), _)) if word == "if" || word == "with" => {
                     let word = word.clone();
                     vec![self.block(&word, &tokens[1..])?]
@@ -239,7 +242,7 @@ impl Parser {
                 Some(_) => return Err("unexpected token in {{else}}".to_owned()),
                 None => {
                     let (otherwise, end) = self.nodes()?;
-                    if !matches!(end, End::End) {
+                    if !matches!(end, Ending::Keyword) {
                         return Err("expected end; found else".to_owned());
                     }
                     otherwise

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{AttributesBuilder, Labels, LogRow, LogsBatch, Slice, Stream, StreamParts, Value};
-use storage::{
-    Budget, Clock, Direction, LogBlock, LogScan, Matcher, Notices, StorageError, TimeRange,
-};
+use storage::{Budget, Clock, Direction, LogBlock, LogScan, Notices, StorageError};
 
 use super::super::rows::LogSource;
 
@@ -125,20 +123,6 @@ impl LogSource for MemoryLogs {
             }
         }
         Ok(Notices::default())
-    }
-
-    fn streams(
-        &self,
-        matchers: &[Matcher],
-        _range: TimeRange,
-        _budget: &Budget,
-    ) -> Result<(Vec<Arc<Stream>>, Notices), StorageError> {
-        let matching = self.streams.iter().filter(|stream| {
-            matchers
-                .iter()
-                .all(|matcher| matcher.matches(stream.labels.get(&matcher.name).unwrap_or("")))
-        });
-        Ok((matching.cloned().collect(), Notices::default()))
     }
 
     fn detects_level(&self) -> bool {
