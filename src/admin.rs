@@ -10,6 +10,7 @@ use axum::{Json, Router};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use ingest::Ingest;
+use model::Signal;
 use query::Query;
 use storage::Store;
 
@@ -37,6 +38,7 @@ pub(crate) fn router(admin: Arc<Admin>) -> Router {
         .route("/metrics", get(metrics))
         .route("/-/flush", post(flush))
         .route("/-/compact", post(compact))
+        .route("/tercet/api/v1/ingest", get(ingest))
         .route("/tercet/api/v1/status", get(status))
         .route("/tercet/api/v1/settings", get(settings))
         .with_state(admin)
@@ -104,4 +106,79 @@ async fn settings(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {
         })
         .collect();
     Json(serde_json::Value::Array(list))
+}
+
+/// What has arrived, by signal and service, and what was refused lately and why.
+async fn ingest(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {
+    let arrivals = admin.ingest.arrivals();
+    let counters = admin.ingest.stats().counters;
+    let has = |labels: &[(&str, String)], name: &str, value: &str| {
+        labels.iter().any(|(label, held)| *label == name && held == value)
+    };
+    let total = |name: &str, signal: Signal| {
+        counters
+            .iter()
+            .filter(|(counter, labels, _)| {
+                *counter == name && has(labels, "signal", signal.as_str())
+            })
+            .map(|(_, _, value)| value)
+            .sum::<f64>() as u64
+    };
+    let signals: Vec<_> = Signal::ALL
+        .into_iter()
+        .map(|signal| {
+            let of_signal = arrivals.iter().filter(|arrival| arrival.signal == signal);
+            serde_json::json!({
+                "signal": signal.as_str(),
+                "records": total("ingest_received_records_total", signal),
+                "bytes": total("ingest_received_bytes_total", signal),
+                "requests": total("ingest_requests_total", signal),
+                "lastNs": of_signal.map(|arrival| arrival.last_ns).max().unwrap_or(0).to_string(),
+            })
+        })
+        .collect();
+    let services: Vec<_> = arrivals
+        .iter()
+        .map(|arrival| {
+            serde_json::json!({
+                "service": arrival.service,
+                "signal": arrival.signal.as_str(),
+                "lastNs": arrival.last_ns.to_string(),
+            })
+        })
+        .collect();
+    let discarded: Vec<_> = counters
+        .iter()
+        .filter(|(name, ..)| *name == "ingest_discarded_records_total")
+        .map(|(_, labels, records)| {
+            let mut row: serde_json::Map<_, _> = labels
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone().into()))
+                .collect();
+            row.insert("records".to_owned(), (*records as u64).into());
+            row
+        })
+        .collect();
+    let problems: Vec<_> = admin
+        .ingest
+        .problems()
+        .into_iter()
+        .map(|problem| {
+            serde_json::json!({
+                "timeNs": problem.time_ns.to_string(),
+                "signal": problem.signal.as_str(),
+                "kind": problem.what,
+                "tenant": problem.tenant,
+                "records": problem.records,
+                "message": problem.message,
+            })
+        })
+        .collect();
+    Json(serde_json::json!({
+        "nowNs": admin.store.components().clock.now_ns().to_string(),
+        "signals": signals,
+        "services": services,
+        "discarded": discarded,
+        "problems": problems,
+    }))
 }

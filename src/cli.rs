@@ -155,7 +155,7 @@ fn start_log(config: &Config) -> Result<(), String> {
 }
 
 fn components() -> Components {
-    Components { clock: Arc::new(SystemClock::new()), random: Arc::new(SystemRandom) }
+    Components::new(Arc::new(SystemClock::new()), Arc::new(SystemRandom))
 }
 
 async fn serve(config: Config) -> ExitCode {

@@ -46,7 +46,9 @@ impl Server {
             *address = listener.local_addr().map_err(|error| error.to_string())?;
         }
 
-        let decoder = Arc::new(Decoder::new(config.storage.limits.clone()));
+        let decoder = Decoder::new(config.storage.limits.clone())
+            .with_translation(config.translation.clone());
+        let decoder = Arc::new(decoder);
         let replay = Arc::new(DecoderReplay { decoder: Arc::clone(&decoder) });
         let started_ns = components.clock.now_ns();
         let store = Store::open(config.storage.clone(), components, replay)

@@ -11,9 +11,11 @@ type Row = (&'static str, Vec<(&'static str, String)>, f64);
 pub(crate) fn render(admin: &Admin) -> String {
     let store = admin.store.stats();
     let mut counters = store.counters;
-    counters.extend(admin.ingest.stats().counters);
+    let ingest = admin.ingest.stats();
+    counters.extend(ingest.counters);
     counters.extend(admin.query.stats().counters);
     let mut gauges = store.gauges;
+    gauges.extend(ingest.gauges);
     gauges.push(("build_info", vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0));
     gauges.push(("start_time_seconds", Vec::new(), admin.started_ns as f64 / 1e9));
     let mut page = String::new();

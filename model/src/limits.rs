@@ -1,7 +1,7 @@
 //! What a tenant may send and ask: names, values, defaults (reliability.md section 5).
 
-/// Limits of one tenant. 0 means no limit (except for `ooo_window_ns`). The setting's name is `limits.` and the path in the
-/// field's comment.
+/// Limits of one tenant. 0 means no limit (except for `ooo_window_ns`). The setting's name is
+/// `limits.` and the path in the field's comment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     /// `ingest.max_active_series`. Units: series in the head.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use ingest::IngestOptions;
+use ingest::{IngestOptions, TranslationOptions};
 use storage::Options;
 
 pub use table::{SETTINGS, Setting};
@@ -26,6 +26,8 @@ pub struct Config {
     pub insecure: bool,
     pub storage: Options,
     pub ingest: IngestOptions,
+    /// How OTLP metrics become series.
+    pub translation: TranslationOptions,
     /// PromQL's lookback. Units: ms.
     pub lookback_ms: i64,
     pub connections_max: usize,
@@ -52,6 +54,7 @@ impl Default for Config {
             insecure: false,
             storage: Options::new(PathBuf::from("tercet-data")),
             ingest: IngestOptions::default(),
+            translation: TranslationOptions::default(),
             lookback_ms: 300_000,
             connections_max: 10_000,
             shutdown_timeout_ns: 30_000_000_000,
@@ -114,8 +117,19 @@ pub fn read(
             problems.push(format!("{place}: {problem}"));
         }
     }
+    config.storage.bucket_options = bucket_options(environment);
     check(&config, &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(problems.join("\n")) }
+}
+
+/// What the clouds' own tools are told in the environment, as the `object_store` crate names it.
+fn bucket_options(environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    const CLOUDS: [&str; 4] = ["AWS_", "GOOGLE_", "AZURE_", "OBJECT_STORE_"];
+    environment
+        .iter()
+        .filter(|(name, _)| CLOUDS.iter().any(|cloud| name.starts_with(cloud)))
+        .map(|(name, value)| (name.to_lowercase(), value.clone()))
+        .collect()
 }
 
 /// What one setting alone cannot know.

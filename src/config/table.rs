@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ingest::{DeltaMode, Promote, Strategy};
 use storage::Durability;
 
 use super::{Config, LogFormat};
@@ -118,6 +119,63 @@ fn read_folder(text: &str) -> Result<PathBuf, String> {
 
 fn read_names(text: &str) -> Result<Vec<String>, String> {
     Ok(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
+}
+
+/// The names of Prometheus' configuration file.
+const STRATEGIES: [(&str, Strategy); 4] = [
+    ("UnderscoreEscapingWithSuffixes", Strategy::UnderscoreEscapingWithSuffixes),
+    ("UnderscoreEscapingWithoutSuffixes", Strategy::UnderscoreEscapingWithoutSuffixes),
+    ("NoUTF8EscapingWithSuffixes", Strategy::NoUtf8EscapingWithSuffixes),
+    ("NoTranslation", Strategy::NoTranslation),
+];
+
+const DELTA_MODES: [(&str, DeltaMode); 3] = [
+    ("accumulate", DeltaMode::Accumulate),
+    ("keep", DeltaMode::Keep),
+    ("reject", DeltaMode::Reject),
+];
+
+/// Reads one of a few words.
+fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, String> {
+    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        format!("{text:?} is none of {}", words.join(", "))
+    })
+}
+
+fn show_word<T: PartialEq>(words: &[(&str, T)], value: &T) -> String {
+    words
+        .iter()
+        .find(|(_, known)| known == value)
+        .map_or_else(String::new, |(word, _)| (*word).to_owned())
+}
+
+/// `a,b` lists what is promoted; `*` promotes all, `*,-a,-b` all but some.
+fn read_promote(text: &str) -> Result<Promote, String> {
+    let names = read_names(text)?;
+    if names.first().is_some_and(|first| first == "*") {
+        let excepted = names[1..].iter().map(|name| {
+            name.strip_prefix('-')
+                .map(str::to_owned)
+                .ok_or_else(|| format!("{name:?} stands behind * without a dash: write *,-{name}"))
+        });
+        return Ok(Promote::AllExcept(excepted.collect::<Result<_, _>>()?));
+    }
+    Ok(Promote::Listed(names))
+}
+
+fn show_promote(promote: &Promote) -> String {
+    match promote {
+        Promote::Listed(names) => names.join(","),
+        Promote::AllExcept(names) => {
+            let mut text = "*".to_owned();
+            for name in names {
+                text.push_str(",-");
+                text.push_str(name);
+            }
+            text
+        }
+    }
 }
 
 fn positive_ns_u64(text: &str) -> Result<u64, String> {
@@ -427,6 +485,14 @@ pub static SETTINGS: &[Setting] = &[
         show_ns
     ),
     setting!(
+        "limits.ingest.ooo_window",
+        None,
+        "DURATION",
+        "How much older than the newest sample of its series a sample may be. 0 takes none that is older.",
+        storage.limits.ooo_window_ns = parse_duration_ns,
+        show_ns
+    ),
+    setting!(
         "limits.query.timeout",
         None,
         "DURATION",
@@ -505,6 +571,54 @@ pub static SETTINGS: &[Setting] = &[
         "Memory of a compiled regular expression.",
         storage.limits.regex_program_bytes_max = size::<usize>,
         show_size
+    ),
+    setting!(
+        "otlp.translation_strategy",
+        None,
+        "STRATEGY",
+        "How names of OTLP metrics become names of series: UnderscoreEscapingWithSuffixes, UnderscoreEscapingWithoutSuffixes, NoUTF8EscapingWithSuffixes or NoTranslation.",
+        translation.strategy = (|text: &str| word(&STRATEGIES, text)),
+        |strategy: &Strategy| show_word(&STRATEGIES, strategy)
+    ),
+    setting!(
+        "otlp.delta",
+        None,
+        "accumulate|keep|reject",
+        "What becomes of points with delta temporality: counters that only grow, points as they are, or a refusal.",
+        translation.delta = (|text: &str| word(&DELTA_MODES, text)),
+        |mode: &DeltaMode| show_word(&DELTA_MODES, mode)
+    ),
+    setting!(
+        "otlp.promote_resource_attributes",
+        None,
+        "NAMES",
+        "Resource attributes that become labels of every series; * takes all, *,-a,-b all but some. The others are on target_info.",
+        translation.promote = read_promote,
+        show_promote
+    ),
+    setting!(
+        "otlp.keep_identifying_resource_attributes",
+        None,
+        "BOOL",
+        "Keeps service.name, service.namespace and service.instance.id on target_info beside job and instance.",
+        translation.keep_identifying_attributes = flag_value,
+        show
+    ),
+    setting!(
+        "otlp.promote_scope_metadata",
+        None,
+        "BOOL",
+        "Adds name, version and attributes of the instrumentation scope as otel_scope_ labels.",
+        translation.scope_labels = flag_value,
+        show
+    ),
+    setting!(
+        "otlp.convert_histograms_to_nhcb",
+        None,
+        "BOOL",
+        "Stores histograms with explicit bounds as native histograms with custom buckets.",
+        translation.histograms_to_nhcb = flag_value,
+        show
     ),
     setting!(
         "promql.lookback",

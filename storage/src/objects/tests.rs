@@ -83,8 +83,7 @@ fn a_flipped_or_missing_byte_is_found_and_nothing_wrong_is_handed_out() {
 #[tokio::test]
 async fn create_never_replaces() {
     let folder = tempfile::tempdir().unwrap();
-    let objects =
-        Objects::open(&Options::new(folder.path().to_owned()), &components(1)).unwrap();
+    let objects = Objects::open(&Options::new(folder.path().to_owned()), &components(1)).unwrap();
     assert_eq!(objects.create("catalog/1", "a".into()).await.unwrap(), Created::Ours);
     assert_eq!(objects.create("catalog/1", "a".into()).await.unwrap(), Created::Ours);
     assert_eq!(objects.create("catalog/1", "b".into()).await.unwrap(), Created::Taken);

@@ -72,12 +72,12 @@ pub(crate) struct Logs;
 impl SignalEngine for Logs {
     const SIGNAL: Signal = Signal::Logs;
     type Batch = LogsBatch;
-    type Memtable = logs::Memtable;
-    type Segment = logs::Segment;
+    type Memtable = logs::memtable::Memtable;
+    type Segment = logs::scan::Segment;
     type Reader = LogsReader;
 
     fn memtable(generation: u32, options: &Options) -> Self::Memtable {
-        logs::Memtable::new(generation, options)
+        logs::memtable::Memtable::new(generation, options)
     }
 
     fn successor(memtable: &Self::Memtable, generation: u32) -> Self::Memtable {
@@ -105,14 +105,14 @@ impl SignalEngine for Logs {
         memtable: &Self::Memtable,
         ctx: &EncodeContext,
     ) -> Result<Vec<EncodedSegment>, StorageError> {
-        logs::encode(memtable, ctx)
+        logs::encode::encode(memtable, ctx)
     }
 
     fn merge(
         inputs: &[Arc<Self::Segment>],
         ctx: &EncodeContext,
     ) -> Result<Vec<EncodedSegment>, StorageError> {
-        logs::merge(inputs, ctx)
+        logs::merge::merge(inputs, ctx)
     }
 
     fn reader(
@@ -129,12 +129,12 @@ pub(crate) struct Traces;
 impl SignalEngine for Traces {
     const SIGNAL: Signal = Signal::Traces;
     type Batch = SpansBatch;
-    type Memtable = traces::Memtable;
-    type Segment = traces::Segment;
+    type Memtable = traces::memtable::Memtable;
+    type Segment = traces::scan::Segment;
     type Reader = TracesReader;
 
     fn memtable(generation: u32, options: &Options) -> Self::Memtable {
-        traces::Memtable::new(generation, options)
+        traces::memtable::Memtable::new(generation, options)
     }
 
     fn successor(memtable: &Self::Memtable, generation: u32) -> Self::Memtable {
@@ -162,14 +162,14 @@ impl SignalEngine for Traces {
         memtable: &Self::Memtable,
         ctx: &EncodeContext,
     ) -> Result<Vec<EncodedSegment>, StorageError> {
-        traces::encode(memtable, ctx)
+        traces::encode::encode(memtable, ctx)
     }
 
     fn merge(
         inputs: &[Arc<Self::Segment>],
         ctx: &EncodeContext,
     ) -> Result<Vec<EncodedSegment>, StorageError> {
-        traces::merge(inputs, ctx)
+        traces::merge::merge(inputs, ctx)
     }
 
     fn reader(

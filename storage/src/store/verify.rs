@@ -77,10 +77,7 @@ async fn logs(
 }
 
 /// Every object of the catalog; returns the newest state that can be read.
-async fn catalog(
-    objects: &Objects,
-    verified: &mut Verified,
-) -> Result<CatalogState, StorageError> {
+async fn catalog(objects: &Objects, verified: &mut Verified) -> Result<CatalogState, StorageError> {
     for entry in objects.list("catalog").await? {
         let Some(content) = objects.get(&entry.path).await? else { continue };
         verified.files += 1;

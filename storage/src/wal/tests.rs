@@ -77,7 +77,8 @@ fn a_cut_log_followed_by_reserved_zeros_counts_one_torn_tail_and_goes_on() {
         let mut torn = bytes[..cut].to_vec();
         torn.resize(16 << 10, 0);
         std::fs::write(wal.path().join("00000000000000000001-0000000000000009.log"), torn).unwrap();
-        let scan = wal.scan(&Watermark::default(), Some(&folder.path().join("quarantine"))).unwrap();
+        let scan =
+            wal.scan(&Watermark::default(), Some(&folder.path().join("quarantine"))).unwrap();
         let whole = ends.iter().filter(|end| **end <= cut).count() as u64;
         assert_eq!(scan.next_sequence, whole + 1);
         assert!(scan.unread.is_empty(), "a torn tail is no damage");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::files::AppendFile;
 use crate::wal::frame::{FILE_HEADER_BYTES, FileHeader, put_frame_header};
-use crate::wal::{LogFile, Queue, Shared, WalStats, Waiting};
+use crate::wal::{LogFile, Queue, Shared, Waiting, WalStats};
 use crate::{Durability, ErrorKind, StorageError};
 
 /// With [`Durability::Os`], what was written is synced at least this often.
@@ -86,8 +86,7 @@ impl Writer<'_> {
         if self.last_group > 1 {
             let wait = self.shared.settings.group_wait;
             let wanted = self.last_group;
-            let lonely =
-                |queue: &mut Queue| queue.waiting.len() < wanted && !queue.stopping;
+            let lonely = |queue: &mut Queue| queue.waiting.len() < wanted && !queue.stopping;
             // As many as were in the last group, or all that come in time.
             let _timed_out = self.shared.arrived.wait_while_for(&mut queue, lonely, wait);
         }

@@ -26,10 +26,12 @@ export interface Discarded {
 
 export interface Problem {
   timeNs: string;
-  protocol: string;
+  signal: string;
   /** Failure class or reason. */
   kind: string;
   tenant: string;
+  /** Refused; 0 when the whole request was. */
+  records: number;
   message: string;
 }
 

@@ -83,7 +83,7 @@ export function Ingest() {
           <thead>
             <tr>
               <th>time</th>
-              <th>protocol</th>
+              <th>signal</th>
               <th>kind</th>
               <th>what was wrong, and what would be right</th>
             </tr>
@@ -92,7 +92,7 @@ export function Ingest() {
             {state.problems.map((problem, index) => (
               <tr key={index}>
                 <td class="mono">{dateTime(msOf(problem.timeNs), zone.value)}</td>
-                <td>{problem.protocol}</td>
+                <td>{problem.signal}</td>
                 <td class="mono">{problem.kind}</td>
                 <td>{problem.message}</td>
               </tr>

@@ -89,10 +89,7 @@ impl SignalEngine for Fake {
         Ok(segment(inputs.iter().flat_map(|input| input.0.iter().cloned()).collect()))
     }
 
-    fn reader(
-        memtables: Vec<Arc<Lines>>,
-        segments: Vec<Arc<SegmentHandle<LinesFile>>>,
-    ) -> Seen {
+    fn reader(memtables: Vec<Arc<Lines>>, segments: Vec<Arc<SegmentHandle<LinesFile>>>) -> Seen {
         let mut seen = Seen::default();
         for handle in segments {
             match handle.get() {

@@ -204,9 +204,8 @@ async fn a_bucket_works_like_a_folder() {
     store.shard.compact_fully().await.unwrap();
     store.write("line 00006").await;
     let shard = Arc::clone(&store.shard);
-    let lines = tokio::task::spawn_blocking(move || {
-        shard.reader(&model::TenantId::default()).lines
-    });
+    let lines =
+        tokio::task::spawn_blocking(move || shard.reader(&model::TenantId::default()).lines);
     assert_eq!(lines.await.unwrap(), numbered(7));
     assert!(files_in(folder.path(), "lines").is_empty(), "nothing but the log is local");
     store.crash().await;
@@ -214,7 +213,8 @@ async fn a_bucket_works_like_a_folder() {
 
 #[tokio::test]
 async fn the_catalog_survives_whatever_happens_to_its_objects() {
-    for case in ["all removed", "last empty", "middle flipped", "middle removed", "checkpoint cut"] {
+    for case in ["all removed", "last empty", "middle flipped", "middle removed", "checkpoint cut"]
+    {
         let folder = tempfile::tempdir().unwrap();
         let components = components(11);
         let store = FakeStore::open(folder.path(), &components).await;
