@@ -29,6 +29,7 @@ impl Server {
     /// Starts on `data` with more flags and returns once its addresses are printed.
     pub(crate) async fn start(data: &Path, flags: &[&str]) -> Server {
         let mut child = Command::new(binary())
+            .env_remove("TERCET_BIN")
             .args(["serve", "--http", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"])
             .args(["--otlp-grpc", "127.0.0.1:0", "--log-level", "warn", "--data"])
             .arg(data)
