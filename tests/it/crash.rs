@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 
 use crate::load;
-use crate::server::Server;
+use crate::server::{Server, escape};
 
 const KILLS: u64 = 20;
 /// `reliability.md`: ready again within this, with up to 64 MB of unflushed log for each signal.
@@ -138,15 +138,6 @@ fn counts(answer: &serde_json::Value, label: &str) -> BTreeMap<u64, u64> {
             let name = series["metric"][label].as_str().unwrap_or_default();
             let value = series["value"][1].as_str().unwrap();
             (name.parse().unwrap(), value.parse::<f64>().unwrap() as u64)
-        })
-        .collect()
-}
-
-fn escape(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
         })
         .collect()
 }

@@ -129,3 +129,13 @@ impl Server {
         (status.expect("ends in time").expect("has a status").code(), start.elapsed())
     }
 }
+
+/// Text as it stands in a query string.
+pub(crate) fn escape(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
