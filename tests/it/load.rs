@@ -31,7 +31,7 @@ pub(crate) fn logs(batch: u64, records: u64, now_ns: u64) -> Vec<u8> {
     let body = |record: u64| {
         format!(
             "batch {batch} record {record}: GET /api/v1/orders/{:016x} took {} us, {} rows, pool {}",
-            (batch << 20 | record).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            ((batch << 20) | record).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             record * 37 % 9000,
             record % 50,
             record % 7
@@ -60,7 +60,7 @@ pub(crate) fn trace_id(batch: u64) -> [u8; 16] {
 
 /// An OTLP traces request of one trace: a root and its children.
 pub(crate) fn traces(batch: u64, spans: u64, now_ns: u64) -> Vec<u8> {
-    let span_id = |span: u64| (batch << 24 | span + 1).to_be_bytes().to_vec();
+    let span_id = |span: u64| ((batch << 24) | (span + 1)).to_be_bytes().to_vec();
     let spans = (0..spans)
         .map(|span| Span {
             trace_id: trace_id(batch).to_vec(),
