@@ -17,6 +17,7 @@ from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.metrics import Observation
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -51,8 +52,6 @@ def recording(exporter, encode, sent):
     export = exporter.export
 
     def export_and_keep(batch, *args, **kwargs):
-        # Encoding may use a generator up.
-        batch = list(batch) if isinstance(batch, (tuple, list)) else batch
         sent.append(encode(batch))
         result = export(batch, *args, **kwargs)
         assert result.name == "SUCCESS", result
@@ -154,7 +153,8 @@ def send_logs(logger):
     logger.emit(LogRecord(observed_timestamp=at + 2, body="no time of its own, no severity"))
 
 
-def send_metrics(meter, tracer):
+def send_metrics(meter, root):
+    """Every kind of instrument; what is measured while the trace's root is current has exemplars."""
     orders = meter.create_counter("shop.orders", "{order}", "orders placed")
     orders.add(3, {"kind": "express"})
     orders.add(4, {"kind": "express"})
@@ -168,7 +168,7 @@ def send_metrics(meter, tracer):
     meter.create_observable_gauge("shop.uptime", [observed], "s")
     latency = meter.create_histogram("shop.latency", "s", "time to answer")
     spread = meter.create_histogram("shop.spread", "ms")
-    with tracer.start_as_current_span("measure"):
+    with trace.use_span(trace.NonRecordingSpan(root)):
         for value in (0.003, 0.02, 0.3, 7.0, 1e6):
             latency.record(value, {"route": "/order"})
             spread.record(value * 10, {"route": "/order"})
@@ -176,8 +176,6 @@ def send_metrics(meter, tracer):
 
 
 def observed(_options):
-    from opentelemetry.metrics import Observation
-
     return [Observation(99, {"process": "main"})]
 
 
@@ -219,7 +217,7 @@ def main():
 
     root = send_spans(*tracers, log)
     send_logs(logger)
-    send_metrics(meters.get_meter("gauges", "2.0"), tracers[0].get_tracer("meter"))
+    send_metrics(meters.get_meter("gauges", "2.0"), root)
     for provider in (*tracers, loggers, meters):
         assert provider.force_flush(), f"{provider} did not flush"
 

@@ -1,0 +1,10 @@
+//! What users rely on, asked of the real binary over real sockets: senders, tools, crashes, and
+//! the rules that the code itself keeps.
+
+mod grafana;
+mod prometheus;
+mod query_tools;
+mod recorded;
+mod senders;
+mod server;
+mod tools;
