@@ -70,11 +70,18 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// Asks again until the answer is yes.
-pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, ask: impl Fn() -> F) {
+pub(crate) async fn eventually(what: &str, ask: impl AsyncFn() -> bool) {
     let asking = async {
         while !ask().await {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     assert!(tokio::time::timeout(PATIENCE, asking).await.is_ok(), "not in {PATIENCE:?}: {what}");
+}
+
+/// Now, in whole seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "data that others send is of now")]
+pub(crate) fn now_s() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.expect("after 1970").as_secs()
 }

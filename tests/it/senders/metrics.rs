@@ -31,6 +31,13 @@ const EVERYTHING: &str = "{job=\"market/shop\"}";
 
 type Labels = BTreeMap<String, String>;
 
+/// Who makes series of metrics. Only the Collector adds labels with the scope's name and version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Translator {
+    Tercet,
+    Collector,
+}
+
 /// A sample; a bucket is its bounds and its count.
 #[derive(Debug, Clone, PartialEq)]
 enum Sample {
@@ -52,8 +59,19 @@ pub(super) fn count_expected(sent: &Sent) -> usize {
     expected(sent).len()
 }
 
-pub(super) async fn check(server: &Server, sent: &Sent) {
-    let want = expected(sent);
+pub(super) async fn check(server: &Server, sent: &Sent, translator: Translator) {
+    let scope = match translator {
+        Translator::Tercet => Labels::new(),
+        Translator::Collector => scope_labels(&sent.metrics[0]),
+    };
+    let with_scope = |mut labels: Labels| {
+        if labels["__name__"] != "target_info" {
+            labels.extend(scope.clone());
+        }
+        labels
+    };
+    let want: Series =
+        expected(sent).into_iter().map(|(labels, point)| (with_scope(labels), point)).collect();
     let time_ms = want.values().map(|(time_ms, _)| *time_ms).max().expect("series");
     let time = format!("{}.{:03}", time_ms / 1000, time_ms % 1000);
     for base in ["", "/ds/prometheus"] {
@@ -66,11 +84,15 @@ pub(super) async fn check(server: &Server, sent: &Sent) {
         let known = &answer["data"][name][0];
         assert_eq!((&known["type"], &known["help"]), (&json!(kind), &json!(help)), "{name}");
     }
-    exemplars(server, sent, time_ms).await;
+    let mut want = expected_exemplars(sent);
+    for (labels, ..) in &mut want {
+        labels.extend(scope.clone());
+    }
+    want.sort();
+    exemplars(server, &want, time_ms).await;
 }
 
-async fn exemplars(server: &Server, sent: &Sent, time_ms: u64) {
-    let want = expected_exemplars(sent);
+async fn exemplars(server: &Server, want: &[ExemplarText], time_ms: u64) {
     assert_eq!(want.len(), 8, "the histograms have exemplars");
     let (start, end) = (time_ms / 1000 - 60, time_ms / 1000 + 60);
     let query = [
@@ -189,6 +211,14 @@ fn text_pair(item: &KeyValue) -> (String, String) {
     (item.key.replace('.', "_"), text)
 }
 
+/// All metrics are of one scope.
+fn scope_labels(metric: &SentMetric) -> Labels {
+    Labels::from([
+        ("otel_scope_name".to_owned(), metric.scope.name.clone()),
+        ("otel_scope_version".to_owned(), metric.scope.version.clone()),
+    ])
+}
+
 fn with(labels: &Labels, name: &str, value: &str) -> Labels {
     let mut labels = labels.clone();
     labels.insert(name.to_owned(), value.to_owned());
@@ -296,7 +326,6 @@ fn expected_exemplars(sent: &Sent) -> Vec<ExemplarText> {
             _ => {}
         }
     }
-    all.sort();
     all
 }
 

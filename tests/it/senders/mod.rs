@@ -13,26 +13,27 @@ use std::path::Path;
 use tempfile::TempDir;
 use tokio::process::Child;
 
+use self::metrics::Translator;
 use self::sent::Sent;
 use crate::server::Server;
 use crate::tools;
 
 /// An acknowledged record can be read at once: nothing here waits.
-async fn check(server: &Server, sent: &Sent) {
+async fn check(server: &Server, sent: &Sent, translator: Translator) {
     tempo::check(server, sent).await;
     jaeger::check(server, sent).await;
     loki::check(server, sent).await;
-    metrics::check(server, sent).await;
+    metrics::check(server, sent, translator).await;
     lookup::check(server, sent).await;
 }
 
 /// The same after a flush to files, and after they have been merged.
 async fn check_also_on_disk(server: &Server, sent: &Sent) {
-    check(server, sent).await;
+    check(server, sent, Translator::Tercet).await;
     for step in ["/-/flush", "/-/compact"] {
         let (status, body) = server.post(step, "text/plain", Vec::new()).await;
         assert!(status < 300, "{step}: {status} {body}");
-        check(server, sent).await;
+        check(server, sent, Translator::Tercet).await;
     }
 }
 
@@ -83,7 +84,7 @@ impl Collector {
         let path = format!("file:{}", path.display());
         let log = folder.join("collector.log");
         let process = tools::spawn(&program, &["--config", &path], &log);
-        tools::eventually("the Collector listens", || async {
+        tools::eventually("the Collector listens", async || {
             tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
         })
         .await;
@@ -91,36 +92,37 @@ impl Collector {
     }
 }
 
-async fn through_collector(exporters: &Exporters) {
+async fn through_collector(exporters: &Exporters, translator: Translator) {
     let folder = TempDir::new().unwrap();
     let server = Server::ready(&folder.path().join("data"), &[]).await;
     let Some(collector) = Collector::start(folder.path(), &server, exporters).await else { return };
     let Some(sent) = Sent::run("grpc", &collector.endpoint).await else { return };
     // The Collector acknowledges before it passes on.
     let series = metrics::count_expected(&sent);
-    tools::eventually("everything has passed the Collector", || async {
+    tools::eventually("everything has passed the Collector", async || {
         lookup::is_whole(&server, &sent).await
             && loki::count(&server).await == sent.logs.len()
             && metrics::count(&server).await >= series
     })
     .await;
-    check(&server, &sent).await;
+    check(&server, &sent, translator).await;
 }
 
 #[tokio::test]
 async fn collector_over_grpc() {
-    through_collector(&Exporters { traces: "otlp", logs: "otlp", metrics: "otlp" }).await;
+    let exporters = Exporters { traces: "otlp", logs: "otlp", metrics: "otlp" };
+    through_collector(&exporters, Translator::Tercet).await;
 }
 
 #[tokio::test]
 async fn collector_over_http() {
-    through_collector(&Exporters { traces: "otlphttp", logs: "otlphttp", metrics: "otlphttp" })
-        .await;
+    let exporters = Exporters { traces: "otlphttp", logs: "otlphttp", metrics: "otlphttp" };
+    through_collector(&exporters, Translator::Tercet).await;
 }
 
 /// The Collector's own translation of metrics comes to the same series as ours.
 #[tokio::test]
 async fn collector_over_remote_write() {
-    let metrics = "prometheusremotewrite";
-    through_collector(&Exporters { traces: "otlp", logs: "otlp", metrics }).await;
+    let exporters = Exporters { traces: "otlp", logs: "otlp", metrics: "prometheusremotewrite" };
+    through_collector(&exporters, Translator::Collector).await;
 }
