@@ -10,6 +10,12 @@
 
 mod conformance;
 mod crash;
+mod grafana;
 mod load;
+mod prometheus;
+mod query_tools;
+mod recorded;
+mod senders;
 mod server;
 mod tidy;
+mod tools;
