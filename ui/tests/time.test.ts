@@ -8,6 +8,7 @@ import {
   parseRange,
   rangeOf,
   stepOf,
+  ticksOf,
 } from "../src/lib/time";
 
 const NOW = Date.UTC(2026, 10, 20, 14, 0, 0);
@@ -52,6 +53,15 @@ describe("ranges as people write them", () => {
   });
 });
 
+describe("a time line", () => {
+  it("has round ticks, few enough and inside", () => {
+    expect(ticksOf(0, 1.84e9, 4)).toEqual([0, 0.5e9, 1e9, 1.5e9]);
+    expect(ticksOf(0, 1.28e9, 5)).toEqual([0, 0.5e9, 1e9]);
+    expect(ticksOf(130, 190, 4)).toEqual([140, 160, 180]);
+    expect(ticksOf(0, 1, 4)).toEqual([0]);
+  });
+});
+
 describe("times as people read them", () => {
   it.each([
     [1.84e9, "1.84 s"],
@@ -66,7 +76,7 @@ describe("times as people read them", () => {
 
   it("always names the zone", () => {
     expect(dateTime(NOW, "UTC")).toBe("2026-11-20 14:00:00.000 UTC");
-    expect(dateTime(NOW, "local")).toMatch(/UTC[+-]\d\d:\d\d$/);
+    expect(dateTime(NOW, "local")).toMatch(/UTC([+-]\d\d:\d\d)?$/);
   });
 
   it("says how long ago", () => {

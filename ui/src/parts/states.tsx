@@ -20,6 +20,11 @@ export function Failed({ error, next }: { error: Error; next: string }) {
   );
 }
 
+/** Above what was last heard of a server that answers no more. */
+export function Silent({ error }: { error: Error | null }) {
+  return error && <Failed error={error} next="Asked again every second." />;
+}
+
 export function Empty({ title, children }: { title: string; children: ComponentChildren }) {
   return (
     <div class="state">

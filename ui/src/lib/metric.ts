@@ -1,0 +1,22 @@
+// Names of series, and what one asks of a metric first.
+
+/** `name{label="value"}` */
+export function nameOf(metric: Record<string, string>): string {
+  const { __name__: name = "", ...labels } = metric;
+  const inside = Object.entries(labels).map(([key, text]) => `${key}=${JSON.stringify(text)}`);
+  return inside.length === 0 ? name || "{}" : `${name}{${inside.join(", ")}}`;
+}
+
+/** What one would ask of a metric first, by its name; of the series with these labels only. */
+export function firstLook(name: string, labels: Record<string, string> = {}): string {
+  const pairs = Object.entries(labels)
+    .filter(([key]) => !["__name__", "le", "quantile"].includes(key))
+    .map(([key, text]) => `${key}=${JSON.stringify(text)}`);
+  const plain = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/.test(name);
+  const inside = (plain ? pairs : [JSON.stringify(name), ...pairs]).join(", ");
+  const selector = `${plain ? name : ""}${inside === "" ? "" : `{${inside}}`}`;
+  if (name.endsWith("_bucket")) {
+    return `histogram_quantile(0.99, sum by (le) (rate(${selector}[5m])))`;
+  }
+  return /_(total|count|sum)$/.test(name) ? `rate(${selector}[5m])` : selector;
+}
