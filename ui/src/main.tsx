@@ -10,7 +10,7 @@ import { Traces } from "./pages/Traces";
 import { toast } from "./parts/copy";
 import { Header } from "./parts/Header";
 import { applyTheme, theme } from "./parts/settings";
-import { Empty } from "./parts/states";
+import { EmptyPage } from "./parts/states";
 import "./tokens.css";
 import "./style.css";
 
@@ -33,9 +33,9 @@ function Page() {
       return <Ingest />;
     default:
       return (
-        <Empty title="No such page">
+        <EmptyPage title="No such page">
           <a href="/">Start over</a>
-        </Empty>
+        </EmptyPage>
       );
   }
 }

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import {
   ago,
+  axisTime,
   dateTime,
   duration,
   parseInstant,
@@ -59,6 +60,15 @@ describe("a time line", () => {
     expect(ticksOf(0, 1.28e9, 5)).toEqual([0, 0.5e9, 1e9]);
     expect(ticksOf(130, 190, 4)).toEqual([140, 160, 180]);
     expect(ticksOf(0, 1, 4)).toEqual([0]);
+  });
+});
+
+describe("a time axis", () => {
+  it("says as much as tells its labels apart", () => {
+    expect(axisTime(NOW, 5000, "UTC")).toBe("14:00:00");
+    expect(axisTime(NOW, 5 * MIN, "UTC")).toBe("14:00");
+    expect(axisTime(NOW + 600 * MIN, 360 * MIN, "UTC")).toBe("11-21");
+    expect(axisTime(NOW, 86_400_000, "UTC")).toBe("11-20");
   });
 });
 

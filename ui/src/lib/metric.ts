@@ -1,4 +1,4 @@
-// Names of series, and what one asks of a metric first.
+// Names of series, what one asks of a metric first, and its line in a small box.
 
 /** `name{label="value"}` */
 export function nameOf(metric: Record<string, string>): string {
@@ -19,4 +19,20 @@ export function firstLook(name: string, labels: Record<string, string> = {}): st
     return `histogram_quantile(0.99, sum by (le) (rate(${selector}[5m])))`;
   }
   return /_(total|count|sum)$/.test(name) ? `rate(${selector}[5m])` : selector;
+}
+
+/** The line of values in a box of 100 by 30. */
+export function pathOf(values: [number, string][], range: { from: number; to: number }): string {
+  const points = values
+    .map(([seconds, text]) => [seconds * 1000, Number(text)] as const)
+    .filter(([, number]) => Number.isFinite(number));
+  const max = points.reduce((most, [, number]) => Math.max(most, number), 0);
+  const min = points.reduce((least, [, number]) => Math.min(least, number), 0);
+  return points
+    .map(([time, number], index) => {
+      const x = (100 * (time - range.from)) / (range.to - range.from);
+      const y = 28 - (26 * (number - min)) / (max - min || 1);
+      return `${index === 0 ? "M" : "L"}${x.toFixed(1)} ${y.toFixed(1)}`;
+    })
+    .join("");
 }

@@ -158,3 +158,11 @@ export function ticksOf(from: number, to: number, most: number): number[] {
   for (let at = Math.ceil(from / step) * step; at < to; at += step) ticks.push(at);
   return ticks;
 }
+
+/** A label on a time axis whose labels are `stepMs` apart: as much as tells them apart. */
+export function axisTime(ms: number, stepMs: number, zone: Zone): string {
+  const part = parts(ms, zone);
+  if (stepMs >= 86_400_000) return part.day.slice(5);
+  if (part.clock === "00:00:00") return part.day.slice(5);
+  return stepMs < 60_000 ? part.clock : part.clock.slice(0, 5);
+}

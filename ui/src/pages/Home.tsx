@@ -49,7 +49,7 @@ export function Home() {
         ))}
         {state && !any && <span>this page comes alive by itself</span>}
       </div>
-      {state && any && <Services state={state} />}
+      {state && any && <Services state={state} most={12} />}
       {state && state.problems.length > 0 && (
         <div class="verdict bad">
           <b>{plural(state.problems.length, "recent problem")}</b>

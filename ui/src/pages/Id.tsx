@@ -12,7 +12,7 @@ import { copy } from "../parts/copy";
 import { Details } from "../parts/Details";
 import { zone } from "../parts/settings";
 import { Spark } from "../parts/Spark";
-import { Empty, Failed, Loading } from "../parts/states";
+import { EmptyPage, Failed, Loading } from "../parts/states";
 import { useKeys, useLoad } from "../parts/use";
 import { Waterfall } from "../parts/Waterfall";
 
@@ -33,7 +33,7 @@ function Nothing({ found, again }: { found: Lookup; again: () => void }) {
   document.title = `${found.id.slice(0, 12)} · Tercet`;
   const partial = found.notices.unread.length > 0;
   return (
-    <Empty title={partial ? "Nothing found in what could be read" : "Nothing carries this ID"}>
+    <EmptyPage title={partial ? "Nothing found in what could be read" : "Nothing carries this ID"}>
       <p>
         <code>{found.id}</code> is in no span, log line or exemplar, over all time. Searched in{" "}
         {duration(found.tookMs * 1e6)}.
@@ -54,7 +54,7 @@ function Nothing({ found, again }: { found: Lookup; again: () => void }) {
         for a part of it.
       </p>
       <button onClick={again}>look again</button>
-    </Empty>
+    </EmptyPage>
   );
 }
 

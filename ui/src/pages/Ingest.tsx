@@ -28,7 +28,7 @@ export function Ingest() {
         </span>
       </div>
       <Silent error={error} />
-      <div class="wide-table">
+      <div class="wide-table" tabIndex={0}>
         <table>
           <thead>
             <tr>
@@ -54,12 +54,6 @@ export function Ingest() {
           </tbody>
         </table>
       </div>
-      {state.services.length > 0 && (
-        <>
-          <h2>From whom</h2>
-          <Services state={state} />
-        </>
-      )}
       <h2>Dropped</h2>
       {state.discarded.length === 0 && (
         <p class="dim">
@@ -68,7 +62,7 @@ export function Ingest() {
         </p>
       )}
       {state.discarded.length > 0 && (
-        <div class="wide-table">
+        <div class="wide-table" tabIndex={0}>
           <table>
             <thead>
               <tr>
@@ -95,7 +89,7 @@ export function Ingest() {
       {state.problems.length === 0 ? (
         <p class="dim">None: no request was refused.</p>
       ) : (
-        <div class="wide-table">
+        <div class="wide-table" tabIndex={0}>
           <table>
             <thead>
               <tr>
@@ -121,6 +115,12 @@ export function Ingest() {
             </tbody>
           </table>
         </div>
+      )}
+      {state.services.length > 0 && (
+        <>
+          <h2>From whom</h2>
+          <Services state={state} most={Infinity} />
+        </>
       )}
     </>
   );

@@ -5,6 +5,7 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 
 import { type LogLine, queryLogs, queryMatrix } from "../api/logs";
 import { severity } from "../lib/colour";
+import { keysOf } from "../lib/line";
 import { count, plural } from "../lib/number";
 import { change, href, route } from "../lib/route";
 import { clock, dateTime, type Range, rangeOf, stepOf } from "../lib/time";
@@ -85,16 +86,6 @@ function bucketsOf(
     }
   }
   return [...buckets.values()].sort((a, b) => a.at - b.at);
-}
-
-/** What an address calls each line: its time, and which one of that time. */
-export function keysOf(lines: LogLine[]): string[] {
-  const seen = new Map<string, number>();
-  return lines.map(({ timeNs }) => {
-    const nth = seen.get(timeNs) ?? 0;
-    seen.set(timeNs, nth + 1);
-    return nth === 0 ? timeNs : `${timeNs}.${nth}`;
-  });
 }
 
 function List({ lines, range }: { lines: LogLine[]; range: Range }) {

@@ -12,7 +12,7 @@ import { copy } from "../parts/copy";
 import { Graph } from "../parts/Graph";
 import { type Cursor, Legend } from "../parts/Legend";
 import { RangePicker } from "../parts/RangePicker";
-import { Empty, Failed, Loading, Notices } from "../parts/states";
+import { Empty, EmptyPage, Failed, Loading, Notices } from "../parts/states";
 import { useLoad } from "../parts/use";
 
 export function Metrics() {
@@ -28,11 +28,11 @@ function Names() {
   if (loaded.state === "loading") return <Loading what="metrics" />;
   if (loaded.data.length === 0) {
     return (
-      <Empty title="No metrics yet">
+      <EmptyPage title="No metrics yet">
         <p>
           <a href="/">How to send some</a>
         </p>
-      </Empty>
+      </EmptyPage>
     );
   }
   const shown = loaded.data.filter((name) => name.includes(part));

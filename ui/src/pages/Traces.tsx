@@ -10,7 +10,7 @@ import { dateTime, duration, parseDuration, rangeOf } from "../lib/time";
 import { summariesOf } from "../lib/trace";
 import { RangePicker } from "../parts/RangePicker";
 import { zone } from "../parts/settings";
-import { Empty, Failed, Loading } from "../parts/states";
+import { Empty, EmptyPage, Failed, Loading } from "../parts/states";
 import { useLoad } from "../parts/use";
 
 const LIMIT = 100;
@@ -23,11 +23,11 @@ export function Traces() {
   const service = route.value.params.get("service") ?? loaded.data[0];
   if (service === undefined) {
     return (
-      <Empty title="No traces yet">
+      <EmptyPage title="No traces yet">
         <p>
           <a href="/">How to send some</a>
         </p>
-      </Empty>
+      </EmptyPage>
     );
   }
   return <Of service={service} all={loaded.data} />;
@@ -95,7 +95,7 @@ function Of({ service, all }: { service: string; all: string[] }) {
             {summaries.length >= LIMIT ? "the newest " : ""}
             {plural(summaries.length, "trace")}, newest first
           </p>
-          <div class="wide-table">
+          <div class="wide-table" tabIndex={0}>
             <table class="traces">
               <thead>
                 <tr>

@@ -102,7 +102,18 @@ export function Bars({
         draw.fillRect(from, y + 18.5, length, 2.5);
       }
     });
-  }, [rows, first, last, box, shown.from, shown.to, showCritical, theme.value, colours]);
+  }, [
+    rows,
+    first,
+    last,
+    box,
+    shown.from,
+    shown.to,
+    showCritical,
+    theme.value,
+    colours,
+    ticks.join(),
+  ]);
   return (
     <canvas
       ref={ref}

@@ -9,6 +9,7 @@ import type { Series } from "../api/metrics";
 import { computed } from "../lib/colour";
 import { nameOf } from "../lib/metric";
 import { value } from "../lib/number";
+import { axisTime } from "../lib/time";
 import { change, route } from "../lib/route";
 import { theme, zone } from "./settings";
 import { useSize } from "./use";
@@ -71,7 +72,16 @@ export function Graph({
         ...(zone.value === "UTC"
           ? { tzDate: (seconds: number) => uPlot.tzDate(new Date(seconds * 1000), "UTC") }
           : {}),
-        axes: [axis, { ...axis, size: 64, values: (_, splits) => splits.map(value) }],
+        axes: [
+          {
+            ...axis,
+            values: (_, splits) => {
+              const stepMs = ((splits[1] ?? 0) - (splits[0] ?? 0)) * 1000;
+              return splits.map((at) => axisTime(at * 1000, stepMs, zone.value));
+            },
+          },
+          { ...axis, size: 64, values: (_, splits) => splits.map(value) },
+        ],
         series: [
           {},
           ...drawn.map((one, index) => ({

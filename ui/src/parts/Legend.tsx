@@ -28,7 +28,7 @@ export function Legend({
   const only = route.value.params.get("only");
   const at = cursor.value;
   return (
-    <div class="wide-table">
+    <div class="wide-table" tabIndex={0}>
       <table>
         <thead>
           <tr>

@@ -1,6 +1,7 @@
 // Who sends what, and when it last did: each cell leads to what was sent.
 
 import type { IngestState } from "../api/ingest";
+import { plural } from "../lib/number";
 import { ago } from "../lib/time";
 
 const msOf = (ns: string): number => Number(BigInt(ns) / 1_000_000n);
@@ -11,7 +12,8 @@ const LINKS: Record<string, (service: string) => string> = {
   traces: (service) => `/traces?service=${encodeURIComponent(service)}`,
 };
 
-export function Services({ state }: { state: IngestState }) {
+/** At most `most` services; the ingest page has them all. */
+export function Services({ state, most }: { state: IngestState; most: number }) {
   const services = new Map<string, Map<string, string>>();
   for (const { service, signal, lastNs } of state.services) {
     const signals = services.get(service) ?? new Map<string, string>();
@@ -19,7 +21,7 @@ export function Services({ state }: { state: IngestState }) {
   }
   const signals = ["traces", "logs", "metrics"];
   return (
-    <div class="wide-table">
+    <div class="wide-table" tabIndex={0}>
       <table class="services">
         <thead>
           <tr>
@@ -30,30 +32,36 @@ export function Services({ state }: { state: IngestState }) {
           </tr>
         </thead>
         <tbody>
-          {[...services].sort().map(([service, last]) => (
-            <tr key={service}>
-              <td>{service || "unnamed"}</td>
-              {signals.map((signal) => {
-                const lastNs = last.get(signal);
-                return (
-                  <td key={signal}>
-                    {lastNs === undefined ? (
-                      <span class="dim">–</span>
-                    ) : (
-                      <a
-                        href={LINKS[signal]?.(service)}
-                        aria-label={`${signal} of ${service || "unnamed"}`}
-                      >
-                        {ago(msOf(state.nowNs) - msOf(lastNs))}
-                      </a>
-                    )}
-                  </td>
-                );
-              })}
-            </tr>
-          ))}
+          {[...services]
+            .sort()
+            .slice(0, most)
+            .map(([service, last]) => (
+              <tr key={service}>
+                <td>{service || "unnamed"}</td>
+                {signals.map((signal) => {
+                  const lastNs = last.get(signal);
+                  return (
+                    <td key={signal}>
+                      {lastNs === undefined ? (
+                        <span class="dim">–</span>
+                      ) : (
+                        <a
+                          href={LINKS[signal]?.(service)}
+                          aria-label={`${signal} of ${service || "unnamed"}`}
+                        >
+                          {ago(msOf(state.nowNs) - msOf(lastNs))}
+                        </a>
+                      )}
+                    </td>
+                  );
+                })}
+              </tr>
+            ))}
         </tbody>
       </table>
+      {services.size > most && (
+        <a href="/ingest">and {plural(services.size - most, "more service")}</a>
+      )}
     </div>
   );
 }

@@ -12,7 +12,7 @@ import { zone } from "./settings";
 import { reveal, ROW, useSize, useVisible } from "./use";
 
 /** A tick's label needs so much room. Units: px. */
-const TICK_WIDTH = 80;
+const TICK_WIDTH = 62;
 
 export interface Window {
   /** Nanoseconds from the start of the story. */
