@@ -91,6 +91,7 @@ export function Graph({
             points: { show: one.values.length === 1 },
           })),
         ],
+        legend: { show: false }, // The table below is one.
         cursor: { drag: { x: true, y: false, setScale: false } },
         hooks: {
           setCursor: [
