@@ -99,13 +99,12 @@ fn whole(out: &mut StoreStats, store: &Store) {
     out.gauge("data_loss_suspected", Vec::new(), flag(damage));
     let problems = core.catalog.problems().len();
     out.gauge("catalog_problems", Vec::new(), problems as f64);
-    let plain: [(&'static str, &AtomicU64); 11] = [
+    let plain: [(&'static str, &AtomicU64); 10] = [
         ("flushes_total", &counters.flushes),
         ("flush_failures_total", &counters.flush_failures),
         ("compactions_total", &counters.compactions),
         ("compaction_failures_total", &counters.compaction_failures),
         ("compacted_bytes_total", &counters.compacted_bytes),
-        ("ingest_deduplicated_requests_total", &counters.dedup_hits),
         ("wal_replayed_entries_total", &counters.replayed),
         ("wal_replay_failures_total", &counters.replay_failures),
         ("retention_dropped_segments_total", &counters.retired_segments),
