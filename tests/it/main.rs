@@ -4,7 +4,6 @@
 mod grafana;
 mod prometheus;
 mod query_tools;
-mod recorded;
 mod senders;
 mod server;
 mod tools;
