@@ -29,6 +29,7 @@ impl Server {
     /// Starts on `data` with more flags and returns once its addresses are printed.
     pub(crate) async fn start(data: &Path, flags: &[&str]) -> Server {
         let mut child = Command::new(binary())
+            .env_remove("TERCET_BIN")
             .args(["serve", "--http", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"])
             .args(["--otlp-grpc", "127.0.0.1:0", "--log-level", "warn", "--data"])
             .arg(data)
@@ -127,4 +128,14 @@ impl Server {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         (status.expect("ends in time").expect("has a status").code(), start.elapsed())
     }
+}
+
+/// Text as it stands in a query string.
+pub(crate) fn escape(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
 }

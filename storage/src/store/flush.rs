@@ -21,9 +21,12 @@ const TICK: Duration = Duration::from_secs(1);
 /// The pause after a failed flush grows up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// A tenant and the memtable taken from it.
+type Part<E> = (Arc<Tenant<E>>, Arc<Slot<E>>);
+
 /// Memtables of all tenants, frozen at one moment.
 pub(super) struct Frozen<E: SignalEngine> {
-    parts: Vec<(Arc<Tenant<E>>, Arc<Slot<E>>)>,
+    parts: Vec<Part<E>>,
     watermark: Watermark,
     nonce: u64,
     /// Set once the segments are in the object store, so that a failed commit is repeated with the
