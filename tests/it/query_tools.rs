@@ -147,7 +147,7 @@ async fn logcli() {
 
     let from = format!("--from={}", rfc3339(start));
     let to = format!("--to={}", rfc3339(start + 3_000_000_000));
-    let query = "count_over_time({app=\"till\"}[1m])";
+    let query = "sum(count_over_time({app=\"till\"}[1m]))";
     let found = ask(&["query", &from, &to, "--step=1s", query]).await;
     let found: Json = serde_json::from_str(&found).expect("JSON");
     let values: Vec<&Json> = found[0]["values"].as_array().expect("values").iter().collect();
