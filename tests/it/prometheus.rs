@@ -59,7 +59,7 @@ async fn shop() -> u16 {
 
 fn exposition(scrape: u64) -> String {
     let orders = scrape * 3;
-    let now_and_then = if scrape % 2 == 0 {
+    let now_and_then = if scrape.is_multiple_of(2) {
         "# TYPE shop_now_and_then gauge\nshop_now_and_then{shelf=\"Äpfel \\\"a\\\"\"} 1\n"
     } else {
         ""
