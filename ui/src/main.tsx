@@ -1,22 +1,23 @@
 import { render } from "preact";
 
-import { listen, route } from "./lib/route";
+import { decoded, listen, route } from "./lib/route";
 import { Home } from "./pages/Home";
 import { Id } from "./pages/Id";
 import { Ingest } from "./pages/Ingest";
 import { Logs } from "./pages/Logs";
 import { Metrics } from "./pages/Metrics";
+import { Traces } from "./pages/Traces";
 import { toast } from "./parts/copy";
 import { Header } from "./parts/Header";
 import { applyTheme, theme } from "./parts/settings";
-import { Empty } from "./parts/states";
+import { EmptyPage } from "./parts/states";
 import "./tokens.css";
 import "./style.css";
 
 function Page() {
   const { path } = route.value;
   if (path.startsWith("/id/")) {
-    const id = decodeURIComponent(path.slice(4));
+    const id = decoded(path.slice(4));
     return <Id key={id} id={id} />;
   }
   switch (path) {
@@ -24,15 +25,17 @@ function Page() {
       return <Home />;
     case "/logs":
       return <Logs />;
-    case "/metrics":
+    case "/graph":
       return <Metrics />;
+    case "/traces":
+      return <Traces />;
     case "/ingest":
       return <Ingest />;
     default:
       return (
-        <Empty title="No such page">
+        <EmptyPage title="No such page">
           <a href="/">Start over</a>
-        </Empty>
+        </EmptyPage>
       );
   }
 }

@@ -1,6 +1,7 @@
 // The Loki dialect.
 
 import { getJson } from "./client";
+import type { Series } from "./metrics";
 
 export interface LogLine {
   timeNs: string;
@@ -20,37 +21,46 @@ interface Stream {
   ][];
 }
 
-interface Matrix {
-  metric: Record<string, string>;
-  values: [number, string][];
-}
-
 interface Answer<T> {
   data: { resultType: string; result: T[] };
   warnings?: string[];
 }
 
+/** Milliseconds as nanoseconds, in digits. */
+const ns = (ms: number): string => `${Math.round(ms)}000000`;
+
 export interface LogsAnswer {
+  /** Newest first. */
   lines: LogLine[];
+  /** Of a query that makes numbers. */
+  series: Series[];
   notices: string[];
 }
 
 export async function queryLogs(
   query: string,
   range: { from: number; to: number },
-  limit: number,
+  wanted: { limit: number; stepMs: number },
   abort: AbortSignal,
 ): Promise<LogsAnswer> {
-  const answer = await getJson<Answer<Stream>>(
+  const answer = await getJson<Answer<Stream | Series>>(
     "/loki/api/v1/query_range",
-    { query, start: `${range.from}000000`, end: `${range.to}000000`, limit, direction: "backward" },
+    {
+      query,
+      start: ns(range.from),
+      end: ns(range.to),
+      limit: wanted.limit,
+      step: `${wanted.stepMs}ms`,
+      direction: "backward",
+    },
     abort,
     { "X-Loki-Response-Encoding-Flags": "categorize-labels" },
   );
+  const notices = answer.warnings ?? [];
   if (answer.data.resultType !== "streams") {
-    return { lines: [], notices: ["this query makes numbers, not lines: see its graph"] };
+    return { lines: [], series: answer.data.result as Series[], notices };
   }
-  const lines = answer.data.result.flatMap((stream) =>
+  const lines = (answer.data.result as Stream[]).flatMap((stream) =>
     stream.values.map(([timeNs, line, extra]) => ({
       timeNs,
       line,
@@ -67,7 +77,7 @@ export async function queryLogs(
           : 0
       : b.timeNs.length - a.timeNs.length,
   );
-  return { lines, notices: answer.warnings ?? [] };
+  return { lines, series: [], notices };
 }
 
 export async function queryMatrix(
@@ -75,10 +85,10 @@ export async function queryMatrix(
   range: { from: number; to: number },
   stepMs: number,
   abort: AbortSignal,
-): Promise<Matrix[]> {
-  const answer = await getJson<Answer<Matrix>>(
+): Promise<Series[]> {
+  const answer = await getJson<Answer<Series>>(
     "/loki/api/v1/query_range",
-    { query, start: `${range.from}000000`, end: `${range.to}000000`, step: `${stepMs}ms` },
+    { query, start: ns(range.from), end: ns(range.to), step: `${stepMs}ms` },
     abort,
   );
   return answer.data.resultType === "matrix" ? answer.data.result : [];

@@ -1,5 +1,7 @@
 // Numbers as people read them.
 
+import { duration } from "./time";
+
 /** `1,234,567` */
 export function count(value: number): string {
   return value.toLocaleString("en-US");
@@ -20,6 +22,13 @@ export function bytes(value: number): string {
     unit += 1;
   }
   return `${unit === 0 ? scaled : scaled.toFixed(scaled < 10 ? 1 : 0)} ${units[unit] ?? ""}`;
+}
+
+/** A sample of a metric whose name ends in its unit. */
+export function measured(metric: string, number: number): string {
+  const name = metric.replace(/_(bucket|sum|total|max|min)$/, "");
+  if (name.endsWith("_seconds")) return duration(number * 1e9);
+  return name.endsWith("_bytes") ? bytes(number) : value(number);
 }
 
 /** A sample's value: four significant digits, with a suffix where it is large. */

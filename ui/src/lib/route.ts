@@ -29,11 +29,36 @@ export function address(path: string, params: URLSearchParams, changes: Changes)
   return text === "" ? path : `${path}?${text}`;
 }
 
-/** Goes to an address of this page. */
+/** How long the browser's address may stay behind: browsers refuse hundreds of changes a minute. */
+const LAG_MS = 200;
+let late: { to: string; timer: number } | null = null;
+
+/** Writes an address that waits. */
+function settle(): void {
+  if (!late) return;
+  window.clearTimeout(late.timer);
+  window.history.replaceState(null, "", late.to);
+  late = null;
+}
+
+/** Goes to an address of this page: at once for what is drawn, soon for the browser. */
 export function go(to: string, how: "push" | "replace" = "push"): void {
-  if (how === "push") window.history.pushState(null, "", to);
-  else window.history.replaceState(null, "", to);
-  route.value = read();
+  const { pathname, searchParams } = new URL(to, window.location.origin);
+  if (how === "push") {
+    settle();
+    window.history.pushState(null, "", to);
+  } else if (late) {
+    late.to = to;
+  } else {
+    late = { to, timer: window.setTimeout(settle, LAG_MS) };
+  }
+  route.value = { path: pathname, params: searchParams };
+}
+
+/** The whole address of what is seen. */
+export function href(): string {
+  settle();
+  return window.location.href;
 }
 
 /** Changes parameters of the present address. */
@@ -41,18 +66,31 @@ export function change(changes: Changes, how: "push" | "replace" = "replace"): v
   go(address(route.value.path, route.value.params, changes), how);
 }
 
+/** A part of an address as people read it. */
+export function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // Typed by hand, with a stray percent sign.
+  }
+}
+
 /** Follows links inside the page without loading it anew. */
 export function listen(): void {
+  window.addEventListener("pagehide", settle);
   window.addEventListener("popstate", () => {
+    if (late) window.clearTimeout(late.timer);
+    late = null;
     route.value = read();
   });
   document.addEventListener("click", (event) => {
-    if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey) return;
+    if (event.defaultPrevented || event.button !== 0) return;
+    if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const link = (event.target as Element | null)?.closest("a[href^='/']");
-    const href = link?.getAttribute("href");
-    if (!href || link?.hasAttribute("download")) return;
+    const to = link?.getAttribute("href");
+    if (!to || link?.hasAttribute("download")) return;
     event.preventDefault();
-    go(href);
+    go(to);
     window.scrollTo(0, 0);
   });
 }

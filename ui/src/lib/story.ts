@@ -1,6 +1,7 @@
 // The story of an ID: spans and log lines as rows of one list, in tree and time order.
 
 import type { LogRecord, Lookup, Missing, Span } from "../api/lookup";
+import { duration } from "./time";
 
 export type Row =
   | { kind: "span"; key: string; span: Span; depth: number; children: number; open: boolean }
@@ -27,6 +28,8 @@ export interface Story {
   roots: Node[];
   /** Log records of no span that was found. */
   looseLogs: LogRecord[];
+  /** What an address calls a log record: the same however the story is looked at. */
+  logKeys: ReadonlyMap<LogRecord, string>;
   missing: Missing[];
   startNs: bigint;
   endNs: bigint;
@@ -56,8 +59,15 @@ export function storyOf(found: Pick<Lookup, "spans" | "logs" | "verdict">): Stor
     if (parent && parent !== node && node.span.parentSpanId !== "") parent.children.push(node);
     else roots.push(node);
   }
+  cutCircles(nodes.values(), roots);
   const looseLogs: LogRecord[] = [];
+  const logKeys = new Map<LogRecord, string>();
+  const alike = new Map<string, number>();
   for (const log of found.logs) {
+    const key = `log/${log.timeNs}/${log.spanId}`;
+    const nth = alike.get(key) ?? 0;
+    alike.set(key, nth + 1);
+    logKeys.set(log, nth === 0 ? key : `${key}/${nth}`);
     const node = nodes.get(id(log.traceId, log.spanId));
     if (node) node.logs.push(log);
     else looseLogs.push(log);
@@ -77,10 +87,35 @@ export function storyOf(found: Pick<Lookup, "spans" | "logs" | "verdict">): Stor
   return {
     roots,
     looseLogs,
+    logKeys,
     missing: found.verdict.missing,
     startNs,
     endNs: endNs > startNs ? endNs : startNs + 1n,
   };
+}
+
+/** Spans that are below themselves hang on no root: the first of each circle becomes one. */
+function cutCircles(nodes: Iterable<Node>, roots: Node[]): void {
+  const reached = new Set<Node>();
+  const reach = (from: Node): void => {
+    const stack = [from];
+    for (let node = stack.pop(); node; node = stack.pop()) {
+      if (reached.has(node)) continue;
+      reached.add(node);
+      for (const child of node.children) stack.push(child);
+    }
+  };
+  roots.forEach(reach);
+  const all = [...nodes];
+  for (const node of all) {
+    if (reached.has(node)) continue;
+    for (const parent of all) {
+      const at = parent.children.indexOf(node);
+      if (at >= 0) parent.children.splice(at, 1);
+    }
+    roots.push(node);
+    reach(node);
+  }
 }
 
 export interface View {
@@ -101,51 +136,66 @@ export function rowsOf(story: Story, view: View): Row[] {
   );
 
   const emitLog = (log: LogRecord, depth: number): void => {
-    rows.push({ kind: "log", key: `log/${log.timeNs}/${log.spanId}/${rows.length}`, log, depth });
+    rows.push({ kind: "log", key: story.logKeys.get(log) ?? "", log, depth });
   };
+
+  // What is open and not at its end, outermost first: a stack of our own, however deep the calls.
+  interface Frame {
+    children: Node[];
+    logs: LogRecord[];
+    depth: number;
+    next: number;
+    log: number;
+    /** Children before this one are shown one by one. */
+    unfoldedTo: number;
+  }
+  const open: Frame[] = [];
 
   const emit = (node: Node, depth: number): void => {
     if (wanted && !wanted.has(node)) return;
     const key = `${node.span.traceId}/${node.span.spanId}`;
-    const open = !view.closed.has(key);
+    const isOpen = !view.closed.has(key);
     const children = node.children.length;
-    rows.push({ kind: "span", key, span: node.span, depth, children, open });
-    if (!open) return;
-    emitInside(node.children, view.logs ? node.logs : [], depth + 1);
+    rows.push({ kind: "span", key, span: node.span, depth, children, open: isOpen });
+    if (!isOpen) return;
+    const logs = view.logs ? node.logs : [];
+    const start = { depth: depth + 1, next: 0, log: 0, unfoldedTo: 0 };
+    open.push({ children: node.children, logs, ...start });
   };
 
-  const emitInside = (children: Node[], logs: LogRecord[], depth: number): void => {
-    let nextLog = 0;
-    const emitLogsBefore = (time: bigint): void => {
-      for (;;) {
-        const log = logs[nextLog];
-        if (log === undefined || BigInt(log.timeNs) >= time) return;
-        emitLog(log, depth);
-        nextLog += 1;
+  const emitBelow = (): void => {
+    for (let frame = open.at(-1); frame; frame = open.at(-1)) {
+      const child = frame.children[frame.next];
+      const log = frame.logs[frame.log];
+      if (log && (!child || BigInt(log.timeNs) < child.startNs)) {
+        emitLog(log, frame.depth);
+        frame.log += 1;
+        continue;
       }
-    };
-    for (let index = 0; index < children.length;) {
-      const child = children[index] as Node;
-      emitLogsBefore(child.startNs);
-      const alike = alikeFrom(children, index);
+      if (!child) {
+        open.pop();
+        continue;
+      }
+      const single = wanted !== null || frame.next < frame.unfoldedTo;
+      const alike = single ? 1 : alikeFrom(frame.children, frame.next);
       const key = `fold/${child.span.traceId}/${child.span.spanId}`;
-      if (alike >= FOLD_MIN && !view.unfolded.has(key) && !wanted) {
-        const run = children.slice(index, index + alike);
-        rows.push({
-          kind: "folded",
-          key,
-          spans: run.map((node) => node.span),
-          depth,
-          startNs: child.startNs,
-          endNs: run.reduce((end, node) => (node.endNs > end ? node.endNs : end), child.endNs),
-        });
-        index += alike;
-      } else {
-        emit(child, depth);
-        index += 1;
+      if (view.unfolded.has(key)) frame.unfoldedTo = frame.next + alike;
+      if (alike < FOLD_MIN || view.unfolded.has(key)) {
+        frame.next += 1;
+        emit(child, frame.depth);
+        continue;
       }
+      const run = frame.children.slice(frame.next, frame.next + alike);
+      rows.push({
+        kind: "folded",
+        key,
+        spans: run.map((node) => node.span),
+        depth: frame.depth,
+        startNs: child.startNs,
+        endNs: run.reduce((end, node) => (node.endNs > end ? node.endNs : end), child.endNs),
+      });
+      frame.next += alike;
     }
-    emitLogsBefore((1n << 63n) - 1n);
   };
 
   // Roots whose parent never arrived stand below the place where it would be.
@@ -177,6 +227,7 @@ export function rowsOf(story: Story, view: View): Row[] {
       });
     }
     emit(node, missing ? 1 : 0);
+    emitBelow();
   }
   emitLooseBefore((1n << 63n) - 1n);
   return rows;
@@ -199,14 +250,17 @@ function alikeFrom(children: Node[], start: number): number {
 
 /** Spans with an error in or below them. */
 function withErrors(roots: Node[]): Set<Node> {
+  // Parents before children, so that the way back meets children first.
+  const all = [...roots];
+  for (let index = 0; index < all.length; index += 1) {
+    for (const child of all[index]?.children ?? []) all.push(child);
+  }
   const kept = new Set<Node>();
-  const visit = (node: Node): boolean => {
-    const below = node.children.map(visit).some(Boolean);
-    const keep = below || node.span.status === "error";
-    if (keep) kept.add(node);
-    return keep;
-  };
-  roots.forEach(visit);
+  for (const node of all.reverse()) {
+    if (node.span.status === "error" || node.children.some((child) => kept.has(child))) {
+      kept.add(node);
+    }
+  }
   return kept;
 }
 
@@ -226,4 +280,28 @@ export function timesOf(row: Row): { startNs: bigint; endNs: bigint } {
     default:
       return { startNs: row.startNs, endNs: row.endNs };
   }
+}
+
+/** The story as text, for a ticket or a chat: a line each row. */
+export function textOf(rows: Row[], time: (ns: bigint) => string): string {
+  const line = (row: Row): string => {
+    const { startNs, endNs } = timesOf(row);
+    const length = duration(Number(endNs - startNs));
+    switch (row.kind) {
+      case "span": {
+        const { service, name, status, statusMessage } = row.span;
+        const error = status === "error" ? `  ERROR ${statusMessage}`.trimEnd() : "";
+        return `${service} ${name}  ${length}${error}`;
+      }
+      case "log":
+        return `${row.log.severity || "LOG"} ${row.log.service} ${row.log.line}`;
+      case "folded":
+        return `${row.spans.length} × ${row.spans[0]?.service} ${row.spans[0]?.name}  ${length}`;
+      default:
+        return row.missing.text;
+    }
+  };
+  return rows
+    .map((row) => `${time(timesOf(row).startNs)}  ${"  ".repeat(row.depth)}${line(row)}`)
+    .join("\n");
 }

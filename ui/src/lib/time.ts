@@ -122,6 +122,7 @@ export function dateTime(ms: number, zone: Zone): string {
 export function zoneName(ms: number, zone: Zone): string {
   if (zone === "UTC") return "UTC";
   const minutes = -new Date(ms).getTimezoneOffset();
+  if (minutes === 0) return "UTC";
   const sign = minutes < 0 ? "-" : "+";
   return `UTC${sign}${pad(Math.floor(Math.abs(minutes) / 60))}:${pad(Math.abs(minutes) % 60)}`;
 }
@@ -146,4 +147,22 @@ export function duration(ns: number): string {
 export function ago(ms: number): string {
   if (ms < 1000) return "just now";
   return `${duration(Math.max(0, ms) * 1e6).replace(/\.\d+/, "")} ago`;
+}
+
+/** Round times inside a stretch of a time line, at most `most` of them. Units: ns. */
+export function ticksOf(from: number, to: number, most: number): number[] {
+  const rough = (to - from) / Math.max(1, most);
+  const power = 10 ** Math.floor(Math.log10(Math.max(rough, 1)));
+  const step = ([1, 2, 5].find((part) => part * power >= rough) ?? 10) * power;
+  const ticks: number[] = [];
+  for (let at = Math.ceil(from / step) * step; at < to; at += step) ticks.push(at);
+  return ticks;
+}
+
+/** A label on a time axis whose labels are `stepMs` apart: as much as tells them apart. */
+export function axisTime(ms: number, stepMs: number, zone: Zone): string {
+  const part = parts(ms, zone);
+  if (stepMs >= 86_400_000) return part.day.slice(5);
+  if (part.clock === "00:00:00") return part.day.slice(5);
+  return stepMs < 60_000 ? part.clock : part.clock.slice(0, 5);
 }

@@ -4,32 +4,36 @@ import { useMemo, useState } from "preact/hooks";
 
 import { type Lookup, lookup } from "../api/lookup";
 import { coloursOf } from "../lib/colour";
-import { plural, value } from "../lib/number";
-import { change, route } from "../lib/route";
-import { isError, type Row, rowsOf, storyOf } from "../lib/story";
-import { dateTime, duration } from "../lib/time";
+import { plural } from "../lib/number";
+import { change, href, route } from "../lib/route";
+import { isError, type Row, rowsOf, storyOf, textOf, timesOf } from "../lib/story";
+import { clock, dateTime, duration } from "../lib/time";
 import { copy } from "../parts/copy";
 import { Details } from "../parts/Details";
 import { zone } from "../parts/settings";
-import { Empty, Failed, Loading } from "../parts/states";
+import { Spark } from "../parts/Spark";
+import { EmptyPage, Failed, Loading } from "../parts/states";
 import { useKeys, useLoad } from "../parts/use";
 import { Waterfall } from "../parts/Waterfall";
 
 export function Id({ id }: { id: string }) {
-  const loaded = useLoad(id, (abort) => lookup(id, abort));
+  const [times, setTimes] = useState(0);
+  const again = (): void => setTimes(times + 1);
+  const loaded = useLoad(`${times} ${id}`, (abort) => lookup(id, abort));
   if (loaded.state === "failed") {
-    return <Failed error={loaded.error} next="Reload to try again." />;
+    return <Failed error={loaded.error} next="The same address may be loaded again." />;
   }
-  if (loaded.state === "loading") return <Loading what={id} />;
-  const found = loaded.data;
+  const found = loaded.state === "loading" ? loaded.before : loaded.data;
+  if (!found) return <Loading what={id} />;
   const nothing = found.summary.spans + found.summary.logs + found.summary.exemplars === 0;
-  return nothing ? <Nothing found={found} /> : <Found found={found} />;
+  return nothing ? <Nothing found={found} again={again} /> : <Found found={found} again={again} />;
 }
 
-function Nothing({ found }: { found: Lookup }) {
+function Nothing({ found, again }: { found: Lookup; again: () => void }) {
+  document.title = `${found.id.slice(0, 12)} · Tercet`;
   const partial = found.notices.unread.length > 0;
   return (
-    <Empty title={partial ? "Nothing found in what could be read" : "Nothing carries this ID"}>
+    <EmptyPage title={partial ? "Nothing found in what could be read" : "Nothing carries this ID"}>
       <p>
         <code>{found.id}</code> is in no span, log line or exemplar, over all time. Searched in{" "}
         {duration(found.tookMs * 1e6)}.
@@ -49,7 +53,8 @@ function Nothing({ found }: { found: Lookup }) {
         </a>{" "}
         for a part of it.
       </p>
-    </Empty>
+      <button onClick={again}>look again</button>
+    </EmptyPage>
   );
 }
 
@@ -63,7 +68,7 @@ function toggled(text: string | null, key: string): string | null {
   return keys.size === 0 ? null : [...keys].join(",");
 }
 
-function Found({ found }: { found: Lookup }) {
+function Found({ found, again }: { found: Lookup; again: () => void }) {
   const { params } = route.value;
   const [help, setHelp] = useState(false);
   const story = useMemo(() => storyOf(found), [found]);
@@ -125,8 +130,18 @@ function Found({ found }: { found: Lookup }) {
       E: () => flip("errors", "only"),
       l: () => flip("logs", "off"),
       p: () => flip("critical", "off"),
-      z: () => change({ zoom: null }),
-      y: () => copy(window.location.href, "link"),
+      z: () => {
+        if (!row) return;
+        const { startNs, endNs } = timesOf(row);
+        const start = Number(startNs - story.startNs);
+        const length = Number(endNs - startNs);
+        const margin = Math.max(length / 20, totalNs / 1000, 1);
+        const from = Math.max(0, Math.floor(start - margin));
+        const to = Math.min(totalNs, Math.ceil(start + length + margin));
+        change({ zoom: `${from}-${to}` });
+      },
+      Z: () => change({ zoom: null }),
+      y: () => copy(href(), "link"),
       "?": () => setHelp(!help),
     };
     const action = actions[key];
@@ -150,8 +165,28 @@ function Found({ found }: { found: Lookup }) {
         <button aria-pressed={showCritical} onClick={() => press("p")}>
           critical path
         </button>
-        {zoom && <button onClick={() => press("z")}>show all {duration(totalNs)}</button>}
+        {zoom && <button onClick={() => press("Z")}>show all {duration(totalNs)}</button>}
+        <button onClick={again}>look again</button>
         <button onClick={() => press("y")}>copy link</button>
+        <button
+          onClick={() =>
+            copy(
+              textOf(rows, (ns) => clock(Number(ns / 1_000_000n), zone.value)),
+              "text",
+            )
+          }
+        >
+          copy text
+        </button>
+        <button
+          class="wide"
+          onClick={() => {
+            const path = `/tercet/api/v1/lookup/${encodeURIComponent(found.id)}`;
+            copy(`curl -s '${window.location.origin}${path}'`, "curl");
+          }}
+        >
+          copy curl
+        </button>
         <a
           href={`/tercet/api/v1/lookup/${encodeURIComponent(found.id)}`}
           download={`${found.id}.json`}
@@ -177,10 +212,17 @@ function Found({ found }: { found: Lookup }) {
       </div>
       <Keys />
       {help && (
-        <div class="help" onClick={() => setHelp(false)}>
+        <div
+          class="help"
+          role="dialog"
+          aria-modal="true"
+          aria-label="Keys"
+          onClick={() => setHelp(false)}
+        >
           <div class="card">
             <h2>Keys</h2>
             <Keys />
+            <button ref={(button) => button?.focus()}>close</button>
           </div>
         </div>
       )}
@@ -241,24 +283,21 @@ function Verdict({ found }: { found: Lookup }) {
   );
 }
 
+/** The metrics that point at this ID, one each, around its time. */
 function Exemplars({ found }: { found: Lookup }) {
+  const names = new Map(
+    found.exemplars.map((exemplar) => [exemplar.series["__name__"] ?? "", exemplar]),
+  );
   return (
-    <div class="strip">
-      {found.exemplars.slice(0, 4).map((exemplar) => {
-        const name = exemplar.series["__name__"] ?? "";
-        const around = {
-          from: String(exemplar.timeMs - 900_000),
-          to: String(exemplar.timeMs + 900_000),
-        };
-        const query = new URLSearchParams({ q: `rate(${name}[1m])`, ...around });
-        return (
-          <a class="tile" key={`${name}${exemplar.timeMs}`} href={`/metrics?${query.toString()}`}>
-            <div class="k">{name}</div>
-            <div class="v">{value(exemplar.value)}</div>
-            <div class="k">exemplar at {dateTime(exemplar.timeMs, zone.value)}</div>
-          </a>
-        );
-      })}
+    <div class="strip" role="group" aria-label="Metrics with an exemplar of this ID">
+      {[...names].slice(0, 4).map(([name, exemplar]) => (
+        <Spark
+          key={name}
+          series={exemplar.series}
+          timeMs={exemplar.timeMs}
+          number={exemplar.value}
+        />
+      ))}
     </div>
   );
 }
@@ -271,7 +310,7 @@ const KEYS = [
   ["E", "errors only"],
   ["l", "log lines on/off"],
   ["p", "critical path"],
-  ["z", "zoom out"],
+  ["z Z", "zoom to the row, to all"],
   ["y", "copy link"],
   ["/", "search"],
   ["?", "all keys"],

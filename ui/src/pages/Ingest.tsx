@@ -2,16 +2,23 @@
 
 import { bytes, count } from "../lib/number";
 import { ago, dateTime } from "../lib/time";
+import { useIngest } from "../parts/ingest";
+import { Services } from "../parts/Services";
 import { zone } from "../parts/settings";
-import { Empty, Loading } from "../parts/states";
-import { useIngest } from "./Home";
+import { Failed, Loading, Silent } from "../parts/states";
 
 const msOf = (ns: string): number => Number(BigInt(ns) / 1_000_000n);
 
 export function Ingest() {
-  const state = useIngest();
+  const { state, error } = useIngest();
   document.title = "Ingest · Tercet";
-  if (!state) return <Loading what="what has arrived" />;
+  if (!state) {
+    return error ? (
+      <Failed error={error} next="Asked again every second." />
+    ) : (
+      <Loading what="what has arrived" />
+    );
+  }
   return (
     <>
       <div class="head">
@@ -20,85 +27,100 @@ export function Ingest() {
           since the server started, now {dateTime(msOf(state.nowNs), zone.value)}
         </span>
       </div>
-      <table>
-        <thead>
-          <tr>
-            <th>signal</th>
-            <th class="num">records</th>
-            <th class="num">requests</th>
-            <th class="num">bytes</th>
-            <th>last</th>
-          </tr>
-        </thead>
-        <tbody>
-          {state.signals.map((signal) => (
-            <tr key={signal.signal}>
-              <td>{signal.signal}</td>
-              <td class="num">{count(signal.records)}</td>
-              <td class="num">{count(signal.requests)}</td>
-              <td class="num">{bytes(signal.bytes)}</td>
-              <td>
-                {signal.lastNs === "0" ? "never" : ago(msOf(state.nowNs) - msOf(signal.lastNs))}
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-      <h2 style={{ margin: "18px 0 6px" }}>Dropped</h2>
-      {state.discarded.length === 0 && (
-        <Empty title="Nothing was dropped">
-          <p>
-            Every record that arrived was kept. A record that breaks a limit would stand here with
-            its reason.
-          </p>
-        </Empty>
-      )}
-      {state.discarded.length > 0 && (
+      <Silent error={error} />
+      <div class="wide-table" tabIndex={0}>
         <table>
           <thead>
             <tr>
-              <th>reason</th>
               <th>signal</th>
-              <th>tenant</th>
               <th class="num">records</th>
+              <th class="num">requests</th>
+              <th class="num">bytes</th>
+              <th>last</th>
             </tr>
           </thead>
           <tbody>
-            {state.discarded.map((row) => (
-              <tr key={`${row.reason}${row.signal}${row.tenant}`}>
-                <td class="mono">{row.reason}</td>
-                <td>{row.signal}</td>
-                <td>{row.tenant}</td>
-                <td class="num">{count(row.records)}</td>
+            {state.signals.map((signal) => (
+              <tr key={signal.signal}>
+                <td>{signal.signal}</td>
+                <td class="num">{count(signal.records)}</td>
+                <td class="num">{count(signal.requests)}</td>
+                <td class="num">{bytes(signal.bytes)}</td>
+                <td>
+                  {signal.lastNs === "0" ? "never" : ago(msOf(state.nowNs) - msOf(signal.lastNs))}
+                </td>
               </tr>
             ))}
           </tbody>
         </table>
+      </div>
+      <h2>Dropped</h2>
+      {state.discarded.length === 0 && (
+        <p class="dim">
+          Nothing: every record that arrived was kept. One that breaks a limit would stand here with
+          its reason.
+        </p>
       )}
-      <h2 style={{ margin: "18px 0 6px" }}>Recent problems</h2>
+      {state.discarded.length > 0 && (
+        <div class="wide-table" tabIndex={0}>
+          <table>
+            <thead>
+              <tr>
+                <th>reason</th>
+                <th>signal</th>
+                <th>tenant</th>
+                <th class="num">records</th>
+              </tr>
+            </thead>
+            <tbody>
+              {state.discarded.map((row) => (
+                <tr key={`${row.reason}${row.signal}${row.tenant}`}>
+                  <td class="mono">{row.reason}</td>
+                  <td>{row.signal}</td>
+                  <td>{row.tenant}</td>
+                  <td class="num">{count(row.records)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      <h2>Recent problems</h2>
       {state.problems.length === 0 ? (
         <p class="dim">None: no request was refused.</p>
       ) : (
-        <table>
-          <thead>
-            <tr>
-              <th>time</th>
-              <th>signal</th>
-              <th>kind</th>
-              <th>what was wrong, and what would be right</th>
-            </tr>
-          </thead>
-          <tbody>
-            {state.problems.map((problem, index) => (
-              <tr key={index}>
-                <td class="mono">{dateTime(msOf(problem.timeNs), zone.value)}</td>
-                <td>{problem.signal}</td>
-                <td class="mono">{problem.kind}</td>
-                <td>{problem.message}</td>
+        <div class="wide-table" tabIndex={0}>
+          <table>
+            <thead>
+              <tr>
+                <th>time</th>
+                <th>signal</th>
+                <th>kind</th>
+                <th>tenant</th>
+                <th class="num">records</th>
+                <th>what was wrong, and what would be right</th>
               </tr>
-            ))}
-          </tbody>
-        </table>
+            </thead>
+            <tbody>
+              {state.problems.map((problem, index) => (
+                <tr key={index}>
+                  <td class="mono">{dateTime(msOf(problem.timeNs), zone.value)}</td>
+                  <td>{problem.signal}</td>
+                  <td class="mono">{problem.kind}</td>
+                  <td>{problem.tenant}</td>
+                  <td class="num">{problem.records === 0 ? "all" : count(problem.records)}</td>
+                  <td>{problem.message}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      {state.services.length > 0 && (
+        <>
+          <h2>From whom</h2>
+          <Services state={state} most={Infinity} />
+        </>
       )}
     </>
   );

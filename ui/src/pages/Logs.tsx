@@ -1,21 +1,24 @@
 // Log search: the volume over time, and the lines newest first.
 
-import { useMemo, useRef, useState } from "preact/hooks";
+import { useSignal } from "@preact/signals";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 
 import { type LogLine, queryLogs, queryMatrix } from "../api/logs";
 import { severity } from "../lib/colour";
+import { keysOf } from "../lib/line";
 import { count, plural } from "../lib/number";
-import { change, route } from "../lib/route";
-import { clock, dateTime, rangeOf, stepOf } from "../lib/time";
+import { change, href, route } from "../lib/route";
+import { clock, dateTime, type Range, rangeOf, stepOf } from "../lib/time";
 import { copy } from "../parts/copy";
 import { Pairs } from "../parts/Details";
+import { Graph } from "../parts/Graph";
+import { type Cursor, Legend } from "../parts/Legend";
 import { RangePicker } from "../parts/RangePicker";
 import { zone } from "../parts/settings";
 import { Empty, Failed, Loading, Notices } from "../parts/states";
-import { useKeys, useLoad, useSize } from "../parts/use";
+import { reveal, ROW, useKeys, useLoad, useVisible } from "../parts/use";
 import { type Bucket, Volume } from "../parts/Volume";
 
-const ROW = 25;
 const LIMIT = 1000;
 const EVERYTHING = '{service_name=~".+"}';
 
@@ -28,11 +31,12 @@ export function Logs() {
   const key = [query, params.get("from"), params.get("to"), params.get("n")].join("|");
   const range = useMemo(() => rangeOf(params, Date.now()), [key]);
   const stepMs = stepOf(range, 120);
-  const loaded = useLoad(key, (abort) => queryLogs(query, range, LIMIT, abort));
+  const loaded = useLoad(key, (abort) => queryLogs(query, range, { limit: LIMIT, stepMs }, abort));
   const volume = useLoad(key, async (abort): Promise<Bucket[]> => {
     const counted = `sum by (detected_level) (count_over_time(${query} [${stepMs}ms]))`;
     return bucketsOf(await queryMatrix(counted, range, stepMs, abort), stepMs);
   });
+  const cursor = useSignal<Cursor>(null);
   document.title = "Logs · Tercet";
   const answer =
     loaded.state === "done" ? loaded.data : loaded.state === "loading" ? loaded.before : null;
@@ -42,7 +46,7 @@ export function Logs() {
         <h1>Logs</h1>
         <span class="mono dim">{query}</span>
         <button onClick={() => change({ n: String(Date.now()) })}>run again</button>
-        <button onClick={() => copy(window.location.href, "link")}>copy link</button>
+        <button onClick={() => copy(href(), "link")}>copy link</button>
       </div>
       <RangePicker />
       {volume.state === "done" && <Volume buckets={volume.data} range={range} stepMs={stepMs} />}
@@ -51,12 +55,18 @@ export function Logs() {
       )}
       {loaded.state === "loading" && !answer && <Loading what="log lines" />}
       {answer && <Notices list={answer.notices} />}
-      {answer && answer.lines.length === 0 && loaded.state === "done" && (
+      {answer && answer.lines.length + answer.series.length === 0 && loaded.state === "done" && (
         <Empty title="No line matches in this time">
           <p>Widen the time, or take a word away. Words stand for lines that hold all of them.</p>
         </Empty>
       )}
-      {answer && answer.lines.length > 0 && <List lines={answer.lines} />}
+      {answer && answer.series.length > 0 && (
+        <>
+          <Graph series={answer.series} range={range} cursor={cursor} />
+          <Legend series={answer.series} stepMs={stepMs} cursor={cursor} />
+        </>
+      )}
+      {answer && answer.lines.length > 0 && <List lines={answer.lines} range={range} />}
     </>
   );
 }
@@ -78,24 +88,18 @@ function bucketsOf(
   return [...buckets.values()].sort((a, b) => a.at - b.at);
 }
 
-function List({ lines }: { lines: LogLine[] }) {
-  const scroll = useRef<HTMLDivElement>(null);
-  const size = useSize(scroll);
-  const [top, setTop] = useState(0);
+function List({ lines, range }: { lines: LogLine[]; range: Range }) {
+  const list = useRef<HTMLDivElement>(null);
+  const { first, last } = useVisible(list, lines.length);
+  const keys = useMemo(() => keysOf(lines), [lines]);
   const selected = route.value.params.get("line");
-  const index = lines.findIndex((line) => line.timeNs === selected);
+  const index = selected === null ? -1 : keys.indexOf(selected);
   const line = lines[index];
-  const first = Math.max(0, Math.floor(top / ROW) - 8);
-  const last = Math.min(lines.length, Math.ceil((top + (size.height || 600)) / ROW) + 8);
+  useEffect(() => {
+    if (list.current) reveal(list.current, index, 0);
+  }, [selected, lines]);
   const move = (to: number): void => {
-    const next = lines[Math.max(0, Math.min(lines.length - 1, to))];
-    if (next) change({ line: next.timeNs });
-    const element = scroll.current;
-    if (!element) return;
-    const y = to * ROW;
-    if (y < element.scrollTop) element.scrollTop = y;
-    else if (y + ROW > element.scrollTop + element.clientHeight)
-      element.scrollTop = y + ROW - element.clientHeight;
+    change({ line: keys[Math.max(0, Math.min(lines.length - 1, to))] ?? null });
   };
   useKeys(
     (key) => {
@@ -105,52 +109,67 @@ function List({ lines }: { lines: LogLine[] }) {
         k: () => move(index - 1),
         ArrowUp: () => move(index - 1),
         Escape: () => change({ line: null }),
-        y: () => copy(window.location.href, "link"),
+        y: () => copy(href(), "link"),
       };
       actions[key]?.();
       return actions[key] !== undefined;
     },
     [lines, selected],
   );
+  const full = lines.length >= LIMIT;
+  const oldest = Number(BigInt(lines.at(-1)?.timeNs ?? "0") / 1_000_000n) + 1;
+  const older = (): void => {
+    const width = range.to - range.from;
+    change({ from: String(oldest - width), to: String(oldest), line: null }, "push");
+    window.scrollTo(0, 0);
+  };
   return (
     <>
       <p class="dim">
-        {lines.length >= LIMIT
-          ? `the newest ${count(lines.length)} lines`
-          : plural(lines.length, "line")}
-        , newest first
+        {full ? `the newest ${count(lines.length)} lines` : plural(lines.length, "line")}, newest
+        first · <kbd>j</kbd> <kbd>k</kbd> move
       </p>
       <div class={line ? "body" : "body alone"}>
         <div class="fall">
           <div
-            ref={scroll}
-            class="scroll"
-            tabIndex={-1}
-            style={{ height: `${Math.max(8, lines.length) * ROW}px` }}
-            onScroll={(event) => setTop(event.currentTarget.scrollTop)}
+            ref={list}
+            class="rows"
+            tabIndex={0}
+            role="listbox"
+            aria-label="Log lines, newest first"
+            aria-activedescendant={index >= first && index < last ? `line-${index}` : undefined}
+            style={{ height: `${lines.length * ROW}px` }}
           >
-            <div style={{ height: `${lines.length * ROW}px` }}>
-              <div style={{ transform: `translateY(${first * ROW}px)` }}>
-                {lines.slice(first, last).map((item, at) => (
-                  <div
-                    key={first + at}
-                    class={`line${item === line ? " sel" : ""}`}
-                    onClick={() => change({ line: item.timeNs })}
-                  >
-                    <span class="t">
-                      {clock(Number(BigInt(item.timeNs) / 1_000_000n), zone.value)}
-                    </span>
-                    <span class={`lv ${severity(levelOf(item))}`}>{levelOf(item)}</span>
-                    <span class="svcname dim">{item.labels["service_name"]}</span>
-                    <span>{item.line}</span>
-                  </div>
-                ))}
-              </div>
+            <div role="none" style={{ transform: `translateY(${first * ROW}px)` }}>
+              {lines.slice(first, last).map((item, at) => (
+                <div
+                  key={keys[first + at]}
+                  id={`line-${first + at}`}
+                  role="option"
+                  aria-selected={item === line}
+                  aria-posinset={first + at + 1}
+                  aria-setsize={lines.length}
+                  class={`line ${severity(levelOf(item))}-line${item === line ? " sel" : ""}`}
+                  onClick={() => change({ line: keys[first + at] ?? null })}
+                >
+                  <span class="t">
+                    {clock(Number(BigInt(item.timeNs) / 1_000_000n), zone.value)}
+                  </span>
+                  <span class={`lv ${severity(levelOf(item))}`}>{levelOf(item)}</span>
+                  <span class="svcname dim">{item.labels["service_name"]}</span>
+                  <span>{item.line}</span>
+                </div>
+              ))}
             </div>
           </div>
         </div>
         {line && <Line line={line} />}
       </div>
+      {full && (
+        <p>
+          <button onClick={older}>older lines</button>
+        </p>
+      )}
     </>
   );
 }
@@ -167,7 +186,7 @@ function Line({ line }: { line: LogLine }) {
         {line.labels["service_name"]}
       </h2>
       <p class="dim mono">{dateTime(Number(BigInt(line.timeNs) / 1_000_000n), zone.value)}</p>
-      <pre style={{ whiteSpace: "pre-wrap", overflowWrap: "anywhere" }}>{line.line}</pre>
+      <pre class="wrap">{line.line}</pre>
       {trace && <a href={`/id/${trace}`}>open its trace</a>}
       <h3>Fields</h3>
       <Pairs list={Object.entries(line.fields)} />

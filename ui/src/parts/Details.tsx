@@ -1,6 +1,9 @@
 // The panel beside the story: everything about one span, log line or missing span.
 
+import { Fragment } from "preact";
+
 import type { Attributes } from "../api/lookup";
+import { classify } from "../lib/classify";
 import { severity } from "../lib/colour";
 import type { Row } from "../lib/story";
 import { dateTime, duration } from "../lib/time";
@@ -16,15 +19,22 @@ export function Pairs({ list }: { list: Attributes }) {
   return (
     <dl>
       {list.map(([key, value], index) => (
-        <>
-          <dt key={`k${index}`}>{key}</dt>
-          <dd key={`v${index}`}>
-            {text(value)}{" "}
-            <a href={`/id/${encodeURIComponent(text(value))}`} title="look this value up as an ID">
-              ⌕
-            </a>
+        <Fragment key={index}>
+          <dt>{key}</dt>
+          <dd>
+            {text(value)}
+            {classify(text(value)).kind === "id" && (
+              <a
+                class="look"
+                href={`/id/${encodeURIComponent(text(value))}`}
+                aria-label={`Look up ${text(value)}`}
+                title="look this value up as an ID"
+              >
+                ⌕
+              </a>
+            )}
           </dd>
-        </>
+        </Fragment>
       ))}
     </dl>
   );
@@ -102,7 +112,7 @@ function Content({ row }: { row: Row }) {
             <span class={severity(log.severity)}>{log.severity || "log"}</span> · {log.service}
           </h2>
           <p class="dim mono">{at(log.timeNs)}</p>
-          <pre>{log.line}</pre>
+          <pre class="wrap">{log.line}</pre>
           <Pairs list={log.attributes} />
           <h3>Resource</h3>
           <Pairs list={log.resource} />

@@ -1,13 +1,16 @@
 // A line graph of series. uPlot owns the canvas; this only feeds it.
 
+import type { Signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 
 import type { Series } from "../api/metrics";
 import { computed } from "../lib/colour";
+import { nameOf } from "../lib/metric";
 import { value } from "../lib/number";
-import { change } from "../lib/route";
+import { axisTime } from "../lib/time";
+import { change, route } from "../lib/route";
 import { theme, zone } from "./settings";
 import { useSize } from "./use";
 
@@ -38,12 +41,16 @@ export function aligned(series: Series[]): uPlot.AlignedData {
 export function Graph({
   series,
   range,
+  cursor,
 }: {
   series: Series[];
   range: { from: number; to: number };
+  /** Gets the seconds under the pointer. */
+  cursor: Signal<number | null>;
 }) {
   const ref = useRef<HTMLDivElement>(null);
   const size = useSize(ref);
+  const only = route.value.params.get("only");
   useEffect(() => {
     const element = ref.current;
     if (!element || size.width === 0) return;
@@ -54,7 +61,9 @@ export function Graph({
       ticks: { stroke: paint("var(--line)"), width: 1 },
       font: "11px ui-monospace, monospace",
     };
-    const shown = series.slice(0, SERIES_DRAWN_MAX);
+    const drawn = series.slice(0, SERIES_DRAWN_MAX);
+    const alone = drawn.some((one) => nameOf(one.metric) === only);
+    const data = aligned(drawn);
     const plot = new uPlot(
       {
         width: size.width,
@@ -63,17 +72,34 @@ export function Graph({
         ...(zone.value === "UTC"
           ? { tzDate: (seconds: number) => uPlot.tzDate(new Date(seconds * 1000), "UTC") }
           : {}),
-        axes: [axis, { ...axis, size: 64, values: (_, splits) => splits.map(value) }],
+        axes: [
+          {
+            ...axis,
+            values: (_, splits) => {
+              const stepMs = ((splits[1] ?? 0) - (splits[0] ?? 0)) * 1000;
+              return splits.map((at) => axisTime(at * 1000, stepMs, zone.value));
+            },
+          },
+          { ...axis, size: 64, values: (_, splits) => splits.map(value) },
+        ],
         series: [
           {},
-          ...shown.map((_, index) => ({
+          ...drawn.map((one, index) => ({
+            show: !alone || nameOf(one.metric) === only,
             stroke: paint(seriesColour(index)),
             width: 1.5,
-            points: { show: false },
+            points: { show: one.values.length === 1 },
           })),
         ],
+        legend: { show: false }, // The table below is one.
         cursor: { drag: { x: true, y: false, setScale: false } },
         hooks: {
+          setCursor: [
+            (self) => {
+              const index = self.cursor.left !== undefined && self.cursor.left >= 0;
+              cursor.value = index ? (data[0][self.cursor.idx ?? -1] ?? null) : null;
+            },
+          ],
           setSelect: [
             (self) => {
               if (self.select.width < 4) return;
@@ -84,13 +110,13 @@ export function Graph({
           ],
         },
       },
-      aligned(shown),
+      data,
       element,
     );
     return () => plot.destroy();
-  }, [series, size.width, theme.value, zone.value, range.from, range.to]);
+  }, [series, size.width, theme.value, zone.value, range.from, range.to, only]);
   return (
-    <div class="graph">
+    <div class="graph" role="img" aria-label="Graph of the series below; drag to zoom">
       <div ref={ref} />
     </div>
   );

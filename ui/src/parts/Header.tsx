@@ -4,12 +4,13 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { metricNames } from "../api/metrics";
 import { classify, type Understood } from "../lib/classify";
-import { go, route } from "../lib/route";
+import { decoded, go, route } from "../lib/route";
 import { theme, toggleTheme, toggleZone, zone } from "./settings";
 
 const PAGES = [
+  ["/traces", "Traces"],
   ["/logs", "Logs"],
-  ["/metrics", "Metrics"],
+  ["/graph", "Metrics"],
   ["/ingest", "Ingest"],
 ] as const;
 
@@ -27,7 +28,8 @@ export function target(understood: Understood, params: URLSearchParams): string 
       return `/id/${encodeURIComponent(understood.id)}`;
     default:
       range.set("q", understood.query);
-      return `/${understood.kind}?${range.toString()}`;
+      // Not /metrics: there the server shows its own, to whoever scrapes it.
+      return `${understood.kind === "metrics" ? "/graph" : "/logs"}?${range.toString()}`;
   }
 }
 
@@ -39,7 +41,7 @@ const WORDS: Record<Understood["kind"], string> = {
 };
 
 function textOf(path: string, params: URLSearchParams): string {
-  if (path.startsWith("/id/")) return decodeURIComponent(path.slice(4));
+  if (path.startsWith("/id/")) return decoded(path.slice(4));
   return params.get("q") ?? "";
 }
 
@@ -108,10 +110,18 @@ export function Header() {
         ))}
       </nav>
       <div class="tools">
-        <button onClick={toggleZone} title="Time zone of all times on this page">
+        <button
+          onClick={toggleZone}
+          title="Time zone of all times on this page"
+          aria-label={`Times in ${zone.value === "UTC" ? "UTC" : "the local zone"}: change`}
+        >
           {zone.value === "UTC" ? "UTC" : "local"}
         </button>
-        <button onClick={toggleTheme} title="Dark or light">
+        <button
+          onClick={toggleTheme}
+          title="Dark or light"
+          aria-label={`Change to ${theme.value === "dark" ? "light" : "dark"}`}
+        >
           {theme.value === "dark" ? "light" : "dark"}
         </button>
       </div>

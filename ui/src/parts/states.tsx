@@ -20,10 +20,26 @@ export function Failed({ error, next }: { error: Error; next: string }) {
   );
 }
 
+/** Above what was last heard of a server that answers no more. */
+export function Silent({ error }: { error: Error | null }) {
+  return error && <Failed error={error} next="Asked again every second." />;
+}
+
+/** Nothing in a part of a page. */
 export function Empty({ title, children }: { title: string; children: ComponentChildren }) {
   return (
-    <div class="state">
+    <div class="state" role="status">
       <b>{title}</b>
+      {children}
+    </div>
+  );
+}
+
+/** A page with nothing on it. */
+export function EmptyPage({ title, children }: { title: string; children: ComponentChildren }) {
+  return (
+    <div class="state">
+      <h1>{title}</h1>
       {children}
     </div>
   );
