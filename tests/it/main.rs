@@ -14,7 +14,6 @@ mod grafana;
 mod load;
 mod prometheus;
 mod query_tools;
-mod recorded;
 mod senders;
 mod server;
 mod tidy;
