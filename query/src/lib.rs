@@ -12,5 +12,5 @@ mod promql;
 mod source;
 mod traces;
 
-pub use http::{BuildInfo, Query, QueryOptions, QueryStats};
+pub use http::{BuildInfo, Figure, Query, QueryOptions, QueryStats};
 pub use source::Source;

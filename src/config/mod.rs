@@ -93,7 +93,10 @@ pub fn read(
         }
     }
     for name in environment.keys().filter(|name| name.starts_with("TERCET_")) {
-        if name != "TERCET_CONFIG" && !SETTINGS.iter().any(|setting| setting.variable() == *name) {
+        if name != "TERCET_CONFIG"
+            && !is_of_kubernetes(name)
+            && !SETTINGS.iter().any(|setting| setting.variable() == *name)
+        {
             problems.push(format!("{name}: no such setting"));
         }
     }
@@ -120,6 +123,11 @@ pub fn read(
     config.storage.bucket_options = bucket_options(environment);
     check(&config, &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(problems.join("\n")) }
+}
+
+/// What Kubernetes puts into every pod's environment where a service is called `tercet`.
+fn is_of_kubernetes(name: &str) -> bool {
+    name == "TERCET_PORT" || name.starts_with("TERCET_PORT_") || name.starts_with("TERCET_SERVICE_")
 }
 
 /// What the clouds' own tools are told in the environment, as the `object_store` crate names it.

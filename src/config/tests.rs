@@ -46,6 +46,17 @@ fn every_wrong_setting_is_named_with_its_place() {
 }
 
 #[test]
+fn a_kubernetes_service_called_tercet_is_no_setting() {
+    let environment = map(&[
+        ("TERCET_SERVICE_HOST", "10.0.0.1"),
+        ("TERCET_SERVICE_PORT_OTLP", "4317"),
+        ("TERCET_PORT", "tcp://10.0.0.1:4319"),
+        ("TERCET_PORT_4317_TCP_ADDR", "10.0.0.1"),
+    ]);
+    assert!(read(&BTreeMap::new(), &environment, None).is_ok());
+}
+
+#[test]
 fn a_public_address_needs_a_word() {
     let public = map(&[("server.http", "0.0.0.0:4319")]);
     let refused = read(&public, &BTreeMap::new(), None).unwrap_err();

@@ -53,7 +53,7 @@ impl Shop {
 
     fn checkout(&mut self, now_ns: i64, tick: &mut Tick) {
         self.checkouts += 1;
-        let fault = self.checkouts % FAULT_EVERY == 0;
+        let fault = self.checkouts.is_multiple_of(FAULT_EVERY);
         let trace_id = u128::from(self.random()) << 64 | u128::from(self.random());
         let correlation_id = format!("ord-{:08x}", self.random() as u32);
         let order = 880 + self.checkouts;

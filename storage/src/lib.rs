@@ -42,7 +42,7 @@ pub use signal::logs::{Direction, LogBlock, LogScan, LogsReader};
 pub use signal::metrics::{ExemplarHit, MetricsReader, SampleBuf, Selection};
 pub use signal::traces::{SpanBlock, SpanScan, TracesReader};
 pub use snapshot::{Found, IdQuery, Snapshot};
-pub use store::{Ack, Replay, Store, StoreStats, Verified, Write};
+pub use store::{Ack, Figure, Replay, Store, StoreStats, Verified, Write};
 
 #[cfg(feature = "bench")]
 #[doc(hidden)]

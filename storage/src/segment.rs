@@ -99,13 +99,15 @@ pub(crate) trait SegmentSource: Send + Sync + fmt::Debug {
     fn name(&self) -> &str;
 }
 
-/// A whole file in memory, for tests and for merges that have just written it.
+/// A whole file in memory.
+#[cfg(any(test, feature = "bench"))]
 #[derive(Debug)]
 pub(crate) struct MemorySource {
     pub name: String,
     pub bytes: Bytes,
 }
 
+#[cfg(any(test, feature = "bench"))]
 impl SegmentSource for MemorySource {
     fn len(&self) -> u64 {
         self.bytes.len() as u64

@@ -32,11 +32,13 @@ pub struct QueryOptions {
     pub lookback_ms: i64,
 }
 
+/// Name (without `tercet_`), labels, value.
+pub type Figure = (&'static str, Vec<(&'static str, String)>, f64);
+
 /// Figures for `/metrics`.
 #[derive(Debug, Clone, Default)]
 pub struct QueryStats {
-    /// Name (without `tercet_`), labels, value.
-    pub counters: Vec<(&'static str, Vec<(&'static str, String)>, f64)>,
+    pub counters: Vec<Figure>,
 }
 
 /// The query side of the server.

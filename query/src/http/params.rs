@@ -57,13 +57,6 @@ impl Params {
         Ok(Params { pairs, tenant })
     }
 
-    /// Parameters of a query string alone.
-    pub(crate) fn from_query(query: &str) -> Params {
-        let mut pairs = Vec::new();
-        decode_pairs(query, &mut pairs);
-        Params { pairs, tenant: TenantId::default() }
-    }
-
     /// The first value under `name`; an empty one counts as none.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next().filter(|value| !value.is_empty())
@@ -251,9 +244,15 @@ fn unescape(escaped: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn from_query(query: &str) -> Params {
+        let mut pairs = Vec::new();
+        decode_pairs(query, &mut pairs);
+        Params { pairs, tenant: TenantId::default() }
+    }
+
     #[test]
     fn forms_are_decoded() {
-        let params = Params::from_query("query=a%7Bb%3D%22c+d%22%7D&match[]=x&match[]=y&empty=");
+        let params = from_query("query=a%7Bb%3D%22c+d%22%7D&match[]=x&match[]=y&empty=");
         assert_eq!(params.get("query"), Some("a{b=\"c d\"}"));
         assert_eq!(params.all("match[]").collect::<Vec<_>>(), ["x", "y"]);
         assert_eq!(params.get("empty"), None);

@@ -21,7 +21,7 @@ use super::params::{BadRequest, Params};
 use super::respond;
 use crate::traces::assemble::{self, Span};
 use crate::traces::id::parse_trace_id;
-use crate::traces::otlp::{self, IdText};
+use crate::traces::otlp;
 
 /// Paths served at the root.
 pub(super) fn router(query: &Arc<Query>) -> Router {
@@ -96,7 +96,7 @@ async fn trace_v2(
     }
     let mut body = json!({ "trace": {}, "metrics": {} });
     if !spans.is_empty() {
-        body["trace"]["resourceSpans"] = otlp::to_json(&spans, IdText::Base64);
+        body["trace"]["resourceSpans"] = otlp::to_json(&spans);
     }
     if partial {
         body["status"] = json!("PARTIAL");
@@ -122,7 +122,7 @@ pub(super) async fn trace_v1(
     if protobuf {
         return protobuf_response(otlp::to_protobuf(&spans));
     }
-    let body = json!({ "batches": otlp::to_json(&spans, IdText::Base64) });
+    let body = json!({ "batches": otlp::to_json(&spans) });
     respond::json(StatusCode::OK, body.to_string())
 }
 

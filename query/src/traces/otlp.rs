@@ -11,15 +11,6 @@ use serde_json::{Map, Value as Json, json};
 
 use super::assemble::Span;
 
-/// How IDs are written in JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IdText {
-    /// OTLP/JSON.
-    Hex,
-    /// gogo's jsonpb, as Tempo answers.
-    Base64,
-}
-
 /// Spans next to each other of one stream, in order of first appearance.
 fn by_stream(spans: &[Span]) -> Vec<(std::sync::Arc<Stream>, Vec<&Span>)> {
     let mut groups: Vec<(std::sync::Arc<Stream>, Vec<&Span>)> = Vec::new();
@@ -124,8 +115,9 @@ fn write_span(out: &mut Vec<u8>, span: &Span) {
     }
 }
 
-/// The `resourceSpans` array in JSON.
-pub(crate) fn to_json(spans: &[Span], ids: IdText) -> Json {
+/// The `resourceSpans` array as gogo's jsonpb writes it, which is how Tempo answers: IDs in base64,
+/// enums by name.
+pub(crate) fn to_json(spans: &[Span]) -> Json {
     by_stream(spans)
         .into_iter()
         .map(|(stream, spans)| {
@@ -141,7 +133,7 @@ pub(crate) fn to_json(spans: &[Span], ids: IdText) -> Json {
             if !stream.scope_attributes().is_empty() {
                 scope["attributes"] = attributes_json(stream.scope_attributes());
             }
-            let spans: Vec<Json> = spans.into_iter().map(|span| span_json(span, ids)).collect();
+            let spans: Vec<Json> = spans.into_iter().map(span_json).collect();
             let mut scope_spans = json!({ "scope": scope, "spans": spans });
             set_text(&mut scope_spans, "schemaUrl", &stream.scope.schema_url);
             let mut group = json!({ "resource": resource, "scopeSpans": [scope_spans] });
@@ -163,11 +155,8 @@ fn set_count(object: &mut Json, key: &str, count: u32) {
     }
 }
 
-fn id_json(id: &[u8], ids: IdText) -> Json {
-    json!(match ids {
-        IdText::Hex => hex::encode(id),
-        IdText::Base64 => STANDARD.encode(id),
-    })
+fn id_json(id: &[u8]) -> Json {
+    json!(STANDARD.encode(id))
 }
 
 /// Attributes as OTLP/JSON writes them.
@@ -203,33 +192,29 @@ const KINDS: [&str; 6] = [
     "SPAN_KIND_CONSUMER",
 ];
 
-fn span_json(span: &Span, ids: IdText) -> Json {
+fn span_json(span: &Span) -> Json {
     let row = &span.row;
     let batch = &span.batch;
     let mut object = json!({
-        "traceId": id_json(&row.trace_id, ids),
-        "spanId": id_json(&row.span_id, ids),
+        "traceId": id_json(&row.trace_id),
+        "spanId": id_json(&row.span_id),
         "name": span.name(),
         "startTimeUnixNano": (row.start_ns as u64).to_string(),
         "endTimeUnixNano": (row.end_ns as u64).to_string(),
         "attributes": attributes_json(batch.attributes(row)),
     });
     if row.parent_span_id != [0; 8] {
-        object["parentSpanId"] = id_json(&row.parent_span_id, ids);
+        object["parentSpanId"] = id_json(&row.parent_span_id);
     }
     set_text(&mut object, "traceState", batch.text(row.trace_state));
     // jsonpb writes names of enums, OTLP/JSON numbers.
-    object["kind"] = match ids {
-        IdText::Hex => json!(row.kind as u8),
-        IdText::Base64 => json!(KINDS[row.kind as usize]),
-    };
+    object["kind"] = json!(KINDS[row.kind as usize]);
     let mut status = Json::Object(Map::new());
     set_text(&mut status, "message", batch.text(row.status_message));
-    match (row.status, ids) {
-        (SpanStatus::Unset, _) => {}
-        (code, IdText::Hex) => status["code"] = json!(code as u8),
-        (SpanStatus::Ok, IdText::Base64) => status["code"] = json!("STATUS_CODE_OK"),
-        (SpanStatus::Error, IdText::Base64) => status["code"] = json!("STATUS_CODE_ERROR"),
+    match row.status {
+        SpanStatus::Unset => {}
+        SpanStatus::Ok => status["code"] = json!("STATUS_CODE_OK"),
+        SpanStatus::Error => status["code"] = json!("STATUS_CODE_ERROR"),
     }
     object["status"] = status;
     let events: Vec<Json> = batch
@@ -251,8 +236,8 @@ fn span_json(span: &Span, ids: IdText) -> Json {
         .links(row)
         .map(|link| {
             let mut object = json!({
-                "traceId": id_json(link.trace_id, ids),
-                "spanId": id_json(link.span_id, ids),
+                "traceId": id_json(link.trace_id),
+                "spanId": id_json(link.span_id),
                 "attributes": attributes_json(link.attributes),
             });
             set_text(&mut object, "traceState", link.trace_state);

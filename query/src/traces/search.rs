@@ -11,7 +11,8 @@ use storage::{Budget, Notices, Snapshot, SpanScan, StorageError, TimeRange};
 pub(crate) struct Search {
     pub(crate) service: Option<String>,
     pub(crate) operation: Option<String>,
-    /// Names and texts of values: on the span, one of its events, its scope or its resource.
+    /// Names and texts of values: on the span, one of its events or links, its scope or its
+    /// resource.
     pub(crate) tags: Vec<(String, String)>,
     pub(crate) range: TimeRange,
     /// Units: ns.
@@ -56,7 +57,10 @@ fn has_tag(batch: &SpansBatch, row: &model::SpanRow, key: &str, wanted: &str) ->
     let of = |attributes: model::AttributesRef<'_>| {
         attributes.iter().any(|(name, value)| name == key && is_text(value, wanted))
     };
-    if of(batch.attributes(row)) || batch.events(row).any(|event| of(event.attributes)) {
+    if of(batch.attributes(row))
+        || batch.events(row).any(|event| of(event.attributes))
+        || batch.links(row).any(|link| of(link.attributes))
+    {
         return true;
     }
     let in_stream = batch.streams.get(row.stream as usize).is_some_and(|stream| {

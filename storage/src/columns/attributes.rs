@@ -118,11 +118,6 @@ impl AttributePlan {
         AttributePlan { keys, by_key }
     }
 
-    /// Keys and kinds, in the order of the typed columns.
-    pub(crate) fn keys(&self) -> &[(String, Kind)] {
-        &self.keys
-    }
-
     /// Columns that a file needs: shape, rest, then the typed ones.
     pub(crate) fn specs(&self) -> Vec<ColumnSpec> {
         let fixed = [

@@ -85,11 +85,6 @@ impl ColumnBuilder {
         }
     }
 
-    /// Whether `row` has a value already.
-    pub(crate) fn has(&self, row: usize) -> bool {
-        row < self.present.len()
-    }
-
     /// Rows before `row` that nothing was pushed for have none.
     #[inline]
     fn mark(&mut self, row: usize) {
@@ -304,17 +299,6 @@ impl ColumnBuilder {
                 }
             }
             _ => {}
-        }
-    }
-
-    /// The string at `value`, for columns of strings.
-    pub(crate) fn text_at(&self, value: usize) -> &[u8] {
-        match &self.values {
-            Values::Plain(strings) => strings.get(value),
-            Values::Dictionary { strings, numbers } => {
-                numbers.get(value).map_or(&[], |&number| strings.get(number))
-            }
-            _ => &[],
         }
     }
 

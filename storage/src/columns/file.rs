@@ -13,7 +13,6 @@ use parquet::schema::types::ColumnDescriptor;
 use zstd::bulk::Decompressor;
 
 use super::page::{self, ColumnBlock, Dictionary, PageHeader};
-use super::spans::Spans;
 use super::writer::get_sections;
 use super::{ColumnSpec, Kind, PAGE_BYTES_MAX};
 use crate::StorageError;
@@ -172,29 +171,6 @@ impl ColumnFile {
         let shape = (spec.kind, spec.optional);
         page::decode_page(page, header.values, shape, header.encoding, dictionary)
             .ok_or_else(|| self.corrupt(column, "a page contradicts its header"))
-    }
-
-    /// The dictionary of a string column in a row group, if its values are written as one.
-    ///
-    /// Errors: Corrupt, Io.
-    pub(crate) fn dictionary(
-        &self,
-        column: usize,
-        row_group: u32,
-        scratch: &mut ReadScratch,
-    ) -> Result<Option<Arc<Spans>>, StorageError> {
-        let Some(chunk) = self.chunk(column, row_group) else { return Ok(None) };
-        if chunk.dictionary_page_offset().is_none() {
-            return Ok(None);
-        }
-        let start = u64::try_from(chunk.data_page_offset())
-            .map_err(|_| self.corrupt(column, "a page lies outside of the file"))?;
-        let header = PageHeader { encoding: 8, ..PageHeader::default() };
-        self.load_dictionary(column, row_group, start, &header, scratch)?;
-        Ok(match scratch.dictionaries.get(&(self.number, row_group, column)) {
-            Some(Dictionary::Strings(strings)) => Some(Arc::clone(strings)),
-            _ => None,
-        })
     }
 
     fn chunk(

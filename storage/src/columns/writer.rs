@@ -72,10 +72,6 @@ impl ColumnFileWriter {
         self.file.bytes_written()
     }
 
-    pub(crate) fn specs(&self) -> &[ColumnSpec] {
-        &self.specs
-    }
-
     /// Writes a row group. `block_ends` are the ends of its blocks in rows, the last one the number
     /// of all rows. Columns without a builder have no value in any row. The builders are cleared.
     ///

@@ -20,8 +20,8 @@ use crate::files::{self, Files};
 /// More hashes than this are not remembered, the oldest going first.
 const HASHES_MAX: usize = 1_000_000;
 const MAGIC: [u8; 8] = *b"TERCDUP\x01";
-/// A hash and its time. Units: bytes.
-const RECORD_BYTES: usize = 24;
+/// A time, a sequence number and a hash. Units: bytes.
+const RECORD_BYTES: usize = 32;
 
 /// The hash of a request's tenant and body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,14 +37,25 @@ impl RequestHash {
 enum State {
     /// Under way; the channel closes when it is over.
     Pending(watch::Receiver<()>),
-    Kept,
+    /// Stored, as the log's entry of this number.
+    Kept(u64),
+}
+
+/// A request that is stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept {
+    pub(super) hash: RequestHash,
+    /// Units: ns.
+    pub(super) received_ns: i64,
+    /// Of its entry in the log.
+    pub(super) sequence: u64,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     states: HashMap<RequestHash, State, RandomState>,
     /// Those kept, by time of arrival (nearly).
-    order: VecDeque<(i64, RequestHash)>,
+    order: VecDeque<Kept>,
 }
 
 /// Requests of one signal in the last minutes.
@@ -83,7 +94,7 @@ impl Dedup {
         let (over, pending) = watch::channel(());
         match known.states.entry(hash) {
             MapEntry::Occupied(entry) => match entry.get() {
-                State::Kept => Seen::Duplicate,
+                State::Kept(_) => Seen::Duplicate,
                 State::Pending(over) => Seen::Pending(over.clone()),
             },
             MapEntry::Vacant(entry) => {
@@ -93,17 +104,18 @@ impl Dedup {
         }
     }
 
-    /// Takes in an entry of the log. False when an entry with the same hash came before it inside
-    /// the window.
-    pub(super) fn learn(&self, hash: RequestHash, received_ns: i64) -> bool {
+    /// Takes in an entry of the log. Gives the number of the entry with the same hash that came
+    /// before it inside the window; that may be the entry itself, where the file held it already.
+    pub(super) fn learn(&self, kept: Kept) -> Option<u64> {
         let mut known = self.known.lock();
         // What is older than the window, seen from this entry, was no twin of it when it came.
-        known.forget(received_ns.saturating_sub(self.window_ns));
-        if known.states.insert(hash, State::Kept).is_some() {
-            return false;
+        known.forget(kept.received_ns.saturating_sub(self.window_ns));
+        if let Some(State::Kept(first)) = known.states.get(&kept.hash) {
+            return Some(*first);
         }
-        known.order.push_back((received_ns, hash));
-        true
+        known.states.insert(kept.hash, State::Kept(kept.sequence));
+        known.order.push_back(kept);
+        None
     }
 
     /// Drops what is older than the window.
@@ -118,9 +130,10 @@ impl Dedup {
             let mut known = self.known.lock();
             known.forget(now_ns.saturating_sub(self.window_ns));
             out.reserve(known.order.len() * RECORD_BYTES + 8);
-            for (received_ns, hash) in &known.order {
-                out.extend_from_slice(&received_ns.to_le_bytes());
-                out.extend_from_slice(&hash.0.to_le_bytes());
+            for kept in &known.order {
+                out.extend_from_slice(&kept.received_ns.to_le_bytes());
+                out.extend_from_slice(&kept.sequence.to_le_bytes());
+                out.extend_from_slice(&kept.hash.0.to_le_bytes());
             }
         }
         out.extend_from_slice(&xxh3_64(&out).to_le_bytes());
@@ -140,9 +153,14 @@ impl Dedup {
             return false;
         }
         for record in records.as_chunks::<RECORD_BYTES>().0 {
-            let Some((time, hash)) = record.split_first_chunk::<8>() else { continue };
+            let Some((time, rest)) = record.split_first_chunk::<8>() else { continue };
+            let Some((sequence, hash)) = rest.split_first_chunk::<8>() else { continue };
             let Ok(hash) = hash.try_into() else { continue };
-            self.learn(RequestHash(u128::from_le_bytes(hash)), i64::from_le_bytes(*time));
+            self.learn(Kept {
+                hash: RequestHash(u128::from_le_bytes(hash)),
+                received_ns: i64::from_le_bytes(*time),
+                sequence: u64::from_le_bytes(*sequence),
+            });
         }
         true
     }
@@ -150,7 +168,7 @@ impl Dedup {
 
 impl Known {
     fn forget(&mut self, before_ns: i64) {
-        while let Some(&(received_ns, hash)) = self.order.front() {
+        while let Some(&Kept { hash, received_ns, .. }) = self.order.front() {
             if received_ns >= before_ns && self.order.len() <= HASHES_MAX {
                 return;
             }
@@ -161,12 +179,13 @@ impl Known {
 }
 
 impl Claim {
-    /// The request is stored: retries of it are duplicates from now on.
-    pub(super) fn keep(mut self, received_ns: i64) {
+    /// The request is stored as entry `sequence` of the log: retries of it are duplicates from now
+    /// on.
+    pub(super) fn keep(mut self, received_ns: i64, sequence: u64) {
         self.kept = true;
         let mut known = self.dedup.known.lock();
-        known.states.insert(self.hash, State::Kept);
-        known.order.push_back((received_ns, self.hash));
+        known.states.insert(self.hash, State::Kept(sequence));
+        known.order.push_back(Kept { hash: self.hash, received_ns, sequence });
     }
 }
 

@@ -41,7 +41,7 @@ impl SignalEngine for Metrics {
     }
 
     fn rows(memtable: &Self::Memtable) -> u64 {
-        memtable.rows() as u64
+        memtable.rows()
     }
 
     fn encode(
@@ -98,7 +98,7 @@ impl SignalEngine for Logs {
     }
 
     fn rows(memtable: &Self::Memtable) -> u64 {
-        memtable.rows() as u64
+        memtable.rows()
     }
 
     fn encode(
@@ -155,7 +155,7 @@ impl SignalEngine for Traces {
     }
 
     fn rows(memtable: &Self::Memtable) -> u64 {
-        memtable.rows() as u64
+        memtable.rows()
     }
 
     fn encode(

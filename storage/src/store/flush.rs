@@ -21,9 +21,12 @@ const TICK: Duration = Duration::from_secs(1);
 /// The pause after a failed flush grows up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// A tenant and the memtable taken from it.
+type Part<E> = (Arc<Tenant<E>>, Arc<Slot<E>>);
+
 /// Memtables of all tenants, frozen at one moment.
 pub(super) struct Frozen<E: SignalEngine> {
-    parts: Vec<(Arc<Tenant<E>>, Arc<Slot<E>>)>,
+    parts: Vec<Part<E>>,
     watermark: Watermark,
     nonce: u64,
     /// Set once the segments are in the object store, so that a failed commit is repeated with the
@@ -91,6 +94,7 @@ impl<E: SignalEngine> Shard<E> {
                 uploaded
             }
         };
+        let can_truncate = self.save_recent().await;
         let change = Change {
             nonce: frozen.nonce,
             added: uploaded.metas.clone(),
@@ -102,8 +106,26 @@ impl<E: SignalEngine> Shard<E> {
         }
         self.swap_in(frozen, &uploaded);
         self.core.uploaded(&uploaded.metas);
-        self.truncate(&frozen.watermark, false).await;
+        if can_truncate {
+            self.truncate(&frozen.watermark, false).await;
+        }
         Ok(())
+    }
+
+    /// Writes the hashes by which retries are recognised, before a commit makes the log's own
+    /// entries worthless for that.
+    async fn save_recent(self: &Arc<Self>) -> bool {
+        let shard = Arc::clone(self);
+        let saved = crate::objects::blocking(move || {
+            let files = shard.core.components.files.as_ref();
+            let saved = shard.dedup.save(files, shard.core.now_ns());
+            saved.map_err(|error| StorageError::io("recent request hashes", error))
+        });
+        if let Err(error) = saved.await {
+            tracing::warn!(%error, "hashes of recent requests could not be kept: the log stays");
+            return false;
+        }
+        true
     }
 
     async fn encode_and_upload(
@@ -146,12 +168,6 @@ impl<E: SignalEngine> Shard<E> {
     pub(super) async fn truncate(self: &Arc<Self>, watermark: &Watermark, idle: bool) {
         let (shard, watermark) = (Arc::clone(self), watermark.clone());
         let truncated = crate::objects::blocking(move || {
-            let files = shard.core.components.files.as_ref();
-            // First the hashes by which retries of what goes are recognised.
-            shard
-                .dedup
-                .save(files, shard.core.now_ns())
-                .map_err(|error| StorageError::io("recent request hashes", error))?;
             let before = shard.wal.bytes();
             shard.wal.truncate(&watermark, idle)?;
             shard.core.admission.sub_log_bytes(before.saturating_sub(shard.wal.bytes()));

@@ -66,12 +66,15 @@ pub struct Ack {
     pub duplicate: bool,
 }
 
+/// Name (without `tercet_`), labels, value.
+pub type Figure = (&'static str, Vec<(&'static str, String)>, f64);
+
 /// Figures for `/metrics` and the status page.
 #[derive(Debug, Clone, Default)]
 pub struct StoreStats {
-    /// Name (without `tercet_`), labels, value; in the order of the docs.
-    pub gauges: Vec<(&'static str, Vec<(&'static str, String)>, f64)>,
-    pub counters: Vec<(&'static str, Vec<(&'static str, String)>, f64)>,
+    /// In the order of the docs.
+    pub gauges: Vec<Figure>,
+    pub counters: Vec<Figure>,
 }
 
 /// What `verify` found.

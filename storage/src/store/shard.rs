@@ -268,16 +268,20 @@ impl<E: SignalEngine> Shard<E> {
         let logged = Logged { tenant, sequence, received_ns, bytes, append: Append::Live };
         let rejections = if records > INLINE_RECORDS_MAX {
             let shard = Arc::clone(&self);
-            self.core.ingest_pool.run(move || shard.apply(&logged, batch)).await?
+            self.core.ingest_pool.run(move || shard.apply(&logged, batch, Some(claim))).await?
         } else {
-            self.apply(&logged, batch)
+            self.apply(&logged, batch, Some(claim))
         };
-        claim.keep(received_ns);
         Ok(Ack { rejections, duplicate: false })
     }
 
-    /// Puts a logged batch into its tenant's memtable.
-    pub(super) fn apply(&self, logged: &Logged, batch: E::Batch) -> Rejections {
+    /// Puts a logged batch into its tenant's memtable. Its claim is kept before a flush can begin.
+    pub(super) fn apply(
+        &self,
+        logged: &Logged,
+        batch: E::Batch,
+        claim: Option<Claim>,
+    ) -> Rejections {
         let tenant = self.tenant(&logged.tenant);
         let open = self.gate.read();
         let slot = Arc::clone(&tenant.view.lock().active);
@@ -285,6 +289,9 @@ impl<E: SignalEngine> Shard<E> {
         slot.received_max_ns.fetch_max(logged.received_ns, Ordering::Relaxed);
         slot.appends.fetch_add(1, Ordering::Relaxed);
         self.wal.applied(logged.sequence);
+        if let Some(claim) = claim {
+            claim.keep(logged.received_ns, logged.sequence);
+        }
         self.measure(&slot, logged.bytes);
         let unflushed = self.unflushed_bytes.fetch_add(logged.bytes as u64, Ordering::Relaxed);
         let now = self.core.components.clock.monotonic_ns().max(1);

@@ -9,7 +9,7 @@ use model::Batch;
 use crate::files;
 use crate::segment::Append;
 use crate::store::core::Counters;
-use crate::store::dedup::RequestHash;
+use crate::store::dedup::{Kept, RequestHash};
 use crate::store::engine::SignalEngine;
 use crate::store::shard::{Logged, Shard, Stage};
 use crate::wal::{LogScan, Replayed};
@@ -74,13 +74,18 @@ impl<E: SignalEngine> Shard<E> {
         if !self.dedup.load(disk.as_ref()) {
             tracing::warn!("the hashes of recent requests cannot be read and are forgotten");
         }
+        let present: BTreeSet<u64> = scan.outstanding.iter().copied().collect();
+        // What segments hold is known from the file alone: an entry below the watermark may also be
+        // one whose write failed, which nobody was told to be stored.
         let mut doubled = BTreeSet::new();
-        for entry in &scan.hashes {
+        for entry in scan.hashes.iter().filter(|entry| !watermark.covers(entry.sequence)) {
+            let (received_ns, sequence) = (entry.received_ns, entry.sequence);
             let hash = RequestHash::new(&entry.tenant, entry.body_hash);
-            // Hashes of entries that segments hold may have come from the file already.
-            let is_new = self.dedup.learn(hash, entry.received_ns);
-            if !is_new && !watermark.covers(entry.sequence) {
-                doubled.insert(entry.sequence);
+            let first = self.dedup.learn(Kept { hash, received_ns, sequence });
+            // Left out only where the other copy is stored for certain.
+            let is_stored = |first: u64| watermark.covers(first) || present.contains(&first);
+            if first.is_some_and(|first| first != sequence && is_stored(first)) {
+                doubled.insert(sequence);
             }
         }
         self.dedup.forget(self.core.now_ns());
@@ -140,7 +145,7 @@ impl<E: SignalEngine> Shard<E> {
             Decoded::Batch(batch) => {
                 let (received_ns, bytes) = (wire.received_ns, wire.bytes.len());
                 let append = Append::Replay;
-                self.apply(&Logged { tenant, sequence, received_ns, bytes, append }, batch);
+                self.apply(&Logged { tenant, sequence, received_ns, bytes, append }, batch, None);
                 Counters::add(&self.core.counters.replayed, 1);
             }
             Decoded::Twin => self.wal.applied(sequence),

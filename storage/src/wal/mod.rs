@@ -72,8 +72,7 @@ impl Watermark {
 #[derive(Debug, Clone)]
 pub(crate) struct LogFile {
     pub(crate) path: PathBuf,
-    pub(crate) first_sequence: u64,
-    /// Highest sequence number in it; `first_sequence - 1` where there is none.
+    /// Highest sequence number in it; the one before its first where there is none.
     pub(crate) last_sequence: u64,
     /// Bytes used, of those that may have been reserved.
     pub(crate) bytes: u64,

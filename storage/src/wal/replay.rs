@@ -237,7 +237,7 @@ impl LogScan {
         frames.retain(|frame| !watermark.covers(frame.sequence));
         self.outstanding.extend(frames.iter().map(|frame| frame.sequence));
         let bytes = scan.used_bytes as u64;
-        let file = LogFile { path, first_sequence, last_sequence, bytes };
+        let file = LogFile { path, last_sequence, bytes };
         self.files.push(ScannedFile { file, frames });
     }
 }

@@ -195,7 +195,7 @@ impl Writer<'_> {
         let bytes = FILE_HEADER_BYTES as u64;
         let last_sequence = first_sequence.saturating_sub(1);
         let path_listed = path.clone();
-        let listed = LogFile { path: path_listed, first_sequence, last_sequence, bytes };
+        let listed = LogFile { path: path_listed, last_sequence, bytes };
         shared.files.lock().push(listed);
         Ok(Active { file, path, salt, bytes, named: false })
     }

@@ -113,11 +113,6 @@ impl RecordFile {
         self.columns.map(|column| column.is_some())
     }
 
-    /// Number of the field's column in the file.
-    pub(super) fn column(&self, field: usize) -> Option<usize> {
-        self.columns[field]
-    }
-
     /// Reads `fields` of a block into `block`, unless they are there already.
     ///
     /// Errors: Corrupt, Io.
@@ -266,9 +261,9 @@ impl RecordBuilder {
         for offset in 0..range.len() {
             self.builders[STREAM].push_int(at + offset, i64::from(stream));
         }
-        for field in TIME..FIELD_COUNT {
+        for (field, remap) in remaps.iter_mut().enumerate().skip(TIME) {
             if let Some(column) = block.field(field) {
-                self.builders[field].append(at, column, range.clone(), &mut remaps[field]);
+                self.builders[field].append(at, column, range.clone(), remap);
             }
         }
     }

@@ -100,11 +100,6 @@ impl<'a> Cursor<'a> {
     pub(crate) fn is_empty(&self) -> bool {
         self.reader.is_empty()
     }
-
-    /// Offset of the next unread byte.
-    pub(crate) fn offset(&self) -> usize {
-        self.reader.offset()
-    }
 }
 
 #[inline]

@@ -91,7 +91,7 @@ impl<'a> Survey<'a> {
                     });
                     last_trace = (row.trace_id, trace);
                 }
-                if survey.keys.len() % PLAN_ONE_IN == 0 {
+                if survey.keys.len().is_multiple_of(PLAN_ONE_IN) {
                     survey.attributes.observe(batch.attributes(row));
                 }
                 note_present(&mut survey.present, row);

@@ -138,7 +138,7 @@ fn batch(spans: &[(u16, Given)]) -> SpansBatch {
             Slice { start: start as u32, len: (arena.len() - start) as u32 }
         };
         let name = put(&|out| {
-            out.extend_from_slice(["", "GET /", "query", "é"][usize::from(span.name)].as_bytes())
+            out.extend_from_slice(["", "GET /", "query", "é"][usize::from(span.name)].as_bytes());
         });
         let has_message = span.status == Some(2) && span.odd > 0;
         let status_message =

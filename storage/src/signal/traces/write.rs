@@ -101,7 +101,7 @@ impl SegmentWriter {
 
     #[inline]
     fn at_block_start(&self) -> bool {
-        self.group_rows % BLOCK_ROWS == 0
+        self.group_rows.is_multiple_of(BLOCK_ROWS)
     }
 
     /// Rows that can be written before [`SegmentWriter::end_rows`] has to be called.

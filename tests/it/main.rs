@@ -1,0 +1,21 @@
+//! What users rely on, asked of the real binary over real sockets: senders, tools, crashes, and
+//! the rules that the code itself keeps.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test says what went wrong by panicking, looks at the real clock, and is read"
+)]
+
+mod conformance;
+mod crash;
+mod grafana;
+mod load;
+mod prometheus;
+mod query_tools;
+mod recorded;
+mod senders;
+mod server;
+mod tidy;
+mod tools;

@@ -1,0 +1,141 @@
+//! A `tercet serve` of the binary under test, in a folder of the test's own, on ports of its own.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+/// Longer than any step of a healthy server on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The binary under test: the one built with the tests, or that of `TERCET_BIN`.
+pub(crate) fn binary() -> String {
+    std::env::var("TERCET_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_tercet").to_owned())
+}
+
+/// A running server; ended with SIGKILL when dropped.
+pub(crate) struct Server {
+    /// `http://127.0.0.1:PORT` of the page and the query APIs.
+    pub(crate) http: String,
+    pub(crate) otlp_http: String,
+    pub(crate) otlp_grpc: String,
+    pub(crate) client: reqwest::Client,
+    child: Child,
+}
+
+impl Server {
+    /// Starts on `data` with more flags and returns once its addresses are printed.
+    pub(crate) async fn start(data: &Path, flags: &[&str]) -> Server {
+        let mut child = Command::new(binary())
+            .env_remove("TERCET_BIN")
+            .args(["serve", "--http", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"])
+            .args(["--otlp-grpc", "127.0.0.1:0", "--log-level", "warn", "--data"])
+            .arg(data)
+            .args(flags)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let (mut http, mut otlp_http, mut otlp_grpc) =
+            (String::new(), String::new(), String::new());
+        while otlp_grpc.is_empty() {
+            let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
+            let line = line.expect("prints its addresses in time").expect("its output is text");
+            let line = line.expect("prints its addresses before it ends");
+            let address = line.split_whitespace().find(|word| word.starts_with("http://"));
+            match (line.split_whitespace().next(), address) {
+                (Some("page"), Some(address)) => http = address.to_owned(),
+                (Some("otlp/http"), Some(address)) => otlp_http = address.to_owned(),
+                (Some("otlp/grpc"), Some(address)) => otlp_grpc = address.to_owned(),
+                _ => {}
+            }
+        }
+        // The rest of its output is read so that it never blocks.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let client = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client");
+        Server { http, otlp_http, otlp_grpc, client, child }
+    }
+
+    /// As [`Server::start`], and waits until nothing of the log is left to replay.
+    pub(crate) async fn ready(data: &Path, flags: &[&str]) -> Server {
+        let server = Server::start(data, flags).await;
+        server.wait_ready(PATIENCE).await;
+        server
+    }
+
+    /// Waits for `/-/ready`; returns how long that took.
+    pub(crate) async fn wait_ready(&self, patience: Duration) -> Duration {
+        let start = Instant::now();
+        loop {
+            let answer = self.client.get(format!("{}/-/ready", self.http)).send().await;
+            if answer.is_ok_and(|answer| answer.status() == 200) {
+                return start.elapsed();
+            }
+            assert!(start.elapsed() < patience, "not ready after {patience:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// GET of a path below `http`; the status and the body.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let answer = self.client.get(format!("{}{path}", self.http)).send().await.expect(path);
+        (answer.status().as_u16(), answer.text().await.expect(path))
+    }
+
+    /// GET of a path that must answer 200 with JSON.
+    pub(crate) async fn json(&self, path: &str) -> serde_json::Value {
+        let (status, body) = self.get(path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+    }
+
+    /// POST of a body to `http`; the status and the answer's body.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> (u16, String) {
+        let request = self.client.post(format!("{}{path}", self.http));
+        let answer = request.header("content-type", content_type).body(body).send().await;
+        let answer = answer.expect(path);
+        (answer.status().as_u16(), answer.text().await.expect(path))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// Sends a signal by name, such as `KILL`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let name = format!("-{name}");
+        let sent = Command::new("kill").args([&name, &self.pid().to_string()]).status().await;
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.expect("it can be killed");
+    }
+
+    /// SIGTERM; waits for the end and gives the exit code and how long it took.
+    pub(crate) async fn terminate(mut self) -> (Option<i32>, Duration) {
+        let start = Instant::now();
+        self.signal("TERM").await;
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        (status.expect("ends in time").expect("has a status").code(), start.elapsed())
+    }
+}
+
+/// Text as it stands in a query string.
+pub(crate) fn escape(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
