@@ -263,3 +263,23 @@ async fn sigterm_flushes_and_ends_in_order() {
     let answer = server.json(&format!("/loki/api/v1/query?query={}", escape(&query))).await;
     assert_eq!(answer["data"]["result"][0]["value"][1], RECORDS.to_string());
 }
+
+#[tokio::test]
+async fn what_was_acknowledged_outlives_a_tighter_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::ready(folder.path(), &[]).await;
+    let body = load::logs(1, RECORDS, now_ns());
+    let (status, answer) = server.post("/v1/logs", "application/x-protobuf", body).await;
+    assert_eq!(status, 200, "{answer}");
+    server.kill().await;
+    let tighter = ["--limits-ingest-max-line-bytes", "16B"];
+    let server = Server::ready(folder.path(), &tighter).await;
+    let (_, answer) =
+        server.post("/v1/logs", "application/x-protobuf", load::logs(2, 3, now_ns())).await;
+    assert!(!answer.is_empty(), "the new limit counts for what comes now");
+    server.kill().await;
+    let server = Server::ready(folder.path(), &[]).await;
+    let query = format!("sum(count_over_time({{service_name=\"{}\"}}[1h]))", load::SERVICE);
+    let answer = server.json(&format!("/loki/api/v1/query?query={}", escape(&query))).await;
+    assert_eq!(answer["data"]["result"][0]["value"][1], RECORDS.to_string());
+}

@@ -30,6 +30,7 @@ impl Server {
     pub(crate) async fn start(data: &Path, flags: &[&str]) -> Server {
         let mut child = Command::new(binary())
             .env_remove("TERCET_BIN")
+            .env_remove("TERCET_CONFORMANCE")
             .args(["serve", "--http", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"])
             .args(["--otlp-grpc", "127.0.0.1:0", "--log-level", "warn", "--data"])
             .arg(data)
