@@ -28,7 +28,17 @@ pub(crate) struct Server {
 impl Server {
     /// Starts on `data` with more flags and returns once its addresses are printed.
     pub(crate) async fn start(data: &Path, flags: &[&str]) -> Server {
+        Server::start_in(data, flags, &[]).await
+    }
+
+    /// As [`Server::start`], with variables of the environment.
+    pub(crate) async fn start_in(
+        data: &Path,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Server {
         let mut child = Command::new(binary())
+            .envs(variables.iter().copied())
             .env_remove("TERCET_BIN")
             .env_remove("TERCET_CONFORMANCE")
             .args(["serve", "--http", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"])
