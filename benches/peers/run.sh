@@ -29,7 +29,7 @@ source_of() {
 build() {
   local name=$1 folder=$2 package=$3 go=${4:-go} mod=-mod=mod
   [ -f "$folder/vendor/modules.txt" ] && mod=-mod=vendor
-  (cd "$folder" && GOFLAGS=$mod GOTOOLCHAIN=local "$go" build -o "$peers/bin/$name" "$package")
+  (cd "$folder" && GOWORK=off GOFLAGS=$mod GOTOOLCHAIN=local "$go" build -o "$peers/bin/$name" "$package")
 }
 
 install() {

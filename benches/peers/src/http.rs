@@ -63,8 +63,7 @@ impl Connection {
         headers: &str,
     ) -> std::io::Result<Answer> {
         let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
-        let head =
-            format!("{method} {target} HTTP/1.1\r\nHost: bench\r\n{headers}{length}\r\n");
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: bench\r\n{headers}{length}\r\n");
         self.stream.get_mut().write_all(head.as_bytes())?;
         self.answer()
     }

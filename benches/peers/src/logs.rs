@@ -109,6 +109,9 @@ fn text(random: &mut Random, severity: u64) -> String {
         0 => format!("{method} /api/{path}/{id} HTTP/1.1 200 {bytes} {ms}ms client={peer}"),
         1 => format!("cache lookup key={path}:{id} hit={} took={ms}us", random.chance(80)),
         2 => format!("query on {path} returned {} rows in {ms} ms for user {id}", bytes % 60),
-        _ => format!("order {id} moved to state {} by worker, {bytes} bytes", random.pick(&["paid", "packed", "shipped"])),
+        _ => format!(
+            "order {id} moved to state {} by worker, {bytes} bytes",
+            random.pick(&["paid", "packed", "shipped"])
+        ),
     }
 }

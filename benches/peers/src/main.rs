@@ -24,9 +24,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use load::Load;
 use report::Row;
-use server::{
-    OURS, PROMETHEUS, Product, Server, VICTORIA_LOGS, VICTORIA_METRICS, VICTORIA_TRACES,
-};
+use server::{OURS, PROMETHEUS, Product, Server, VICTORIA_LOGS, VICTORIA_METRICS, VICTORIA_TRACES};
 
 /// What the arguments say: `--tercet FILE --peers FOLDER --scratch FOLDER --scrapes FOLDER
 /// --only metrics,logs,spans,scrapes,latency --ours`.
@@ -164,14 +162,17 @@ fn run_metrics(options: &Options) -> Result<(), String> {
     };
     let load = metrics::generate(wanted);
     let title = "Remote write 1.0, snappy: 100,000 series x 60 samples, 15 s apart";
-    measure(options, &Work {
-        title,
-        unit: "sample",
-        path: "/api/v1/write",
-        load: &load,
-        products: &SAMPLE_SERVERS,
-        count: &count_samples,
-    })
+    measure(
+        options,
+        &Work {
+            title,
+            unit: "sample",
+            path: "/api/v1/write",
+            load: &load,
+            products: &SAMPLE_SERVERS,
+            count: &count_samples,
+        },
+    )
 }
 
 fn run_scrapes(options: &Options) -> Result<(), String> {
@@ -182,14 +183,17 @@ fn run_scrapes(options: &Options) -> Result<(), String> {
     for file in ["node-and-server-1s-20min.jsonl.zst", "node-and-server-15s-55min.jsonl.zst"] {
         let load = scrapes::generate(&folder.join(file), (now_s() - 10) * 1_000)?;
         let title = format!("Recorded scrapes as remote write 1.0: {file}");
-        measure(options, &Work {
-            title: &title,
-            unit: "sample",
-            path: "/api/v1/write",
-            load: &load,
-            products: &SAMPLE_SERVERS,
-            count: &count_samples,
-        })?;
+        measure(
+            options,
+            &Work {
+                title: &title,
+                unit: "sample",
+                path: "/api/v1/write",
+                load: &load,
+                products: &SAMPLE_SERVERS,
+                count: &count_samples,
+            },
+        )?;
     }
     Ok(())
 }
@@ -201,14 +205,17 @@ fn run_logs(options: &Options) -> Result<(), String> {
         traces: 200_000,
     };
     let load = logs::generate(wanted);
-    measure(options, &Work {
-        title: "OTLP/HTTP logs, protobuf, gzip",
-        unit: "record",
-        path: "/v1/logs",
-        load: &load,
-        products: &[OURS, VICTORIA_LOGS],
-        count: &count_logs,
-    })
+    measure(
+        options,
+        &Work {
+            title: "OTLP/HTTP logs, protobuf, gzip",
+            unit: "record",
+            path: "/v1/logs",
+            load: &load,
+            products: &[OURS, VICTORIA_LOGS],
+            count: &count_logs,
+        },
+    )
 }
 
 fn count_logs(server: &Server) -> Result<f64, String> {
@@ -231,14 +238,17 @@ fn count_rows(server: &Server, filter: &str) -> Result<f64, String> {
 
 fn run_spans(options: &Options) -> Result<(), String> {
     let (load, traces) = spans::generate(1_000_000, (now_s() as u64 - 10) * 1_000_000_000);
-    measure(options, &Work {
-        title: "OTLP/HTTP traces, protobuf, gzip",
-        unit: "span",
-        path: "/v1/traces",
-        load: &load,
-        products: &[OURS, VICTORIA_TRACES],
-        count: &|server| count_spans(server, traces),
-    })
+    measure(
+        options,
+        &Work {
+            title: "OTLP/HTTP traces, protobuf, gzip",
+            unit: "span",
+            path: "/v1/traces",
+            load: &load,
+            products: &[OURS, VICTORIA_TRACES],
+            count: &|server| count_spans(server, traces),
+        },
+    )
 }
 
 /// Ours: a thousandth of the traces fetched, each with all of its spans, stand for all.

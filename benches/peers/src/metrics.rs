@@ -82,7 +82,10 @@ impl Series {
         let region = REGIONS[(target % 3) as usize];
         let pairs = [
             ("__name__", name.to_owned()),
-            ("availability_zone", format!("{region}{}", ["a", "b", "c"][(target / 3 % 3) as usize])),
+            (
+                "availability_zone",
+                format!("{region}{}", ["a", "b", "c"][(target / 3 % 3) as usize]),
+            ),
             ("cluster", format!("prod-{region}")),
             ("cpu", (index / 12).to_string()),
             ("device", format!("dev{}", index % 12)),

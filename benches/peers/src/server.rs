@@ -163,9 +163,9 @@ impl Server {
                 .iter()
                 .map(|bodies| scope.spawn(|| send_all(self.port, &path, load.kind, bodies)))
                 .collect();
-            senders.into_iter().try_for_each(|sender| {
-                sender.join().map_err(|_| "a sender panicked".to_owned())?
-            })
+            senders
+                .into_iter()
+                .try_for_each(|sender| sender.join().map_err(|_| "a sender panicked".to_owned())?)
         })
     }
 

@@ -15,8 +15,21 @@ const TRACE_APART_NS: u64 = 8_000_000;
 const PODS: u64 = 3;
 
 pub(crate) const SERVICES: [&str; 15] = [
-    "frontend", "gateway", "checkout", "cart", "catalog", "payment", "shipping", "email",
-    "currency", "recommendation", "ads", "inventory", "ledger", "fraud", "users",
+    "frontend",
+    "gateway",
+    "checkout",
+    "cart",
+    "catalog",
+    "payment",
+    "shipping",
+    "email",
+    "currency",
+    "recommendation",
+    "ads",
+    "inventory",
+    "ledger",
+    "fraud",
+    "users",
 ];
 const OPERATIONS: [&str; 8] = [
     "GET /api/products/{id}",
