@@ -164,8 +164,9 @@ pub(crate) fn generate(wanted: Wanted) -> Load {
             let request = &mut requests[connection];
             for (index, series) in series.iter_mut().enumerate() {
                 let value = series.advance(&mut random);
-                let exemplar = (wanted.traces > 0 && index as u64 % EXEMPLAR_SERIES == 0)
-                    .then(|| trace_id(random.below(wanted.traces)));
+                let exemplar = (wanted.traces > 0
+                    && (index as u64).is_multiple_of(EXEMPLAR_SERIES))
+                .then(|| trace_id(random.below(wanted.traces)));
                 put_series(&mut request.plain, series, value, at_ms, exemplar);
                 request.samples += 1;
             }
