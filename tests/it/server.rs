@@ -116,6 +116,19 @@ impl Server {
         (answer.status().as_u16(), answer.text().await.expect(path))
     }
 
+    /// How long the server would have needed by itself: its CPU time so far, spread over the cores.
+    /// Other tests and other programs share the machine, and wall time counts them as well.
+    pub(crate) fn busy(&self) -> Duration {
+        const TICKS_PER_S: u32 = 100;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
+        let fields: Vec<&str> =
+            stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks: u32 =
+            fields[11..13].iter().map(|field| field.parse::<u32>().expect("ticks")).sum();
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        Duration::from_secs(1) * ticks / TICKS_PER_S / cores
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id().expect("it runs")
     }
