@@ -7,15 +7,15 @@ use model::wire::{put_bytes, put_fixed32, put_fixed64, put_message, put_uint};
 use crate::load::{Load, OTLP_GZIP};
 use crate::random::{Random, mix};
 use crate::spans::{
-    SERVICES, hex, put_number, put_resource_group, put_text, resource, span_id, trace_id,
+    SERVICES, hex, put_number, put_resource_group, put_text, resource, span_id, spans_of, trace_id,
 };
 
 const RECORDS_PER_REQUEST: u64 = 2_000;
 const RESOURCES_PER_REQUEST: u64 = 6;
 const MORE_SERVICES: [&str; 5] = ["ingress", "scheduler", "audit", "billing", "reporting"];
 const PODS: u64 = 3;
-/// Lines that one request of a user leaves in one service.
-const LINES_PER_SPAN: u64 = 4;
+/// Requests of users that are under way at once: their lines stand between each other.
+const TRACES_AT_ONCE: u64 = 64;
 
 const METHODS: [&str; 4] = ["GET", "GET", "POST", "PUT"];
 const PATHS: [&str; 6] = ["products", "cart", "checkout", "orders", "users", "stock"];
@@ -51,10 +51,11 @@ pub(crate) fn generate(wanted: Wanted) -> Arc<Load> {
             let mut records = Vec::new();
             for line in 0..RECORDS_PER_REQUEST / RESOURCES_PER_REQUEST {
                 let at_ns = wanted.end_ns - (wanted.records.saturating_sub(record)) * apart_ns;
-                // Neighbours belong to the same span, and traces come in the order of time.
-                let turn = record / LINES_PER_SPAN;
-                let trace = turn * LINES_PER_SPAN * wanted.traces / wanted.records % wanted.traces;
-                let traced = (mix(turn) % 10 < 7).then_some((trace, turn % 10));
+                // Traces come in the order of time.
+                let trace = (record * wanted.traces / wanted.records
+                    + random.below(TRACES_AT_ONCE))
+                    % wanted.traces;
+                let traced = random.chance(70).then(|| (trace, random.below(spans_of(trace))));
                 put_record(&mut records, &mut random, at_ns + line, traced);
                 record += 1;
             }
@@ -79,7 +80,10 @@ fn put_record(out: &mut Vec<u8>, random: &mut Random, at_ns: u64, traced: Option
         put_bytes(out, 3, word.as_bytes());
         put_message(out, 5, |out| put_bytes(out, 1, text(random, severity).as_bytes()));
         put_text(out, 6, "code.function.name", random.pick(&["handle", "retry", "commit", "load"]));
-        put_text(out, 6, "code.file.path", random.pick(&["src/http/handler.rs", "src/db/pool.rs"]));
+        if random.chance(60) {
+            let id = [random.next().to_be_bytes(), random.next().to_be_bytes()].concat();
+            put_text(out, 6, "x-request-id", &hex(&id));
+        }
         put_text(out, 6, "thread.name", &format!("worker-{}", random.below(16)));
         if random.chance(80) {
             put_number(out, 6, "app.user.id", 100_000 + random.below(40_000));

@@ -8,7 +8,7 @@ use super::memtable::MemBatch;
 use super::scan::Segment;
 use super::schema::{BODY, BODY_ANY, RecordBlock, SPAN_ID, TRACE_ID};
 use crate::columns::{BlockAt, ColumnBlock, ReadScratch};
-use crate::ids::{IdFields, hash_span_id, hash_text, hash_trace_id, same_id, same_value};
+use crate::ids::{IdFields, OneId, hash_span_id, hash_text, hash_trace_id, same_value};
 use crate::text::{NeedleTokens, in_token};
 use crate::{IdQuery, StorageError};
 
@@ -81,12 +81,15 @@ impl<'a> WantedId<'a> {
             || self.is_in_attributes(batch.attributes(row), id_fields)
     }
 
-    /// Blocks of a segment that may hold it.
+    /// Blocks of a segment that may hold it, each with whether a line may: the others' bodies need
+    /// no search.
     ///
     /// Errors: Corrupt, Io.
-    pub(super) fn candidates(&self, segment: &Segment) -> Result<Vec<usize>, StorageError> {
+    pub(super) fn candidates(&self, segment: &Segment) -> Result<Vec<(usize, bool)>, StorageError> {
         let blocks = segment.stats.len();
-        let Some(index) = &segment.index else { return Ok((0..blocks).collect()) };
+        let Some(index) = &segment.index else {
+            return Ok((0..blocks).map(|block| (block, true)).collect());
+        };
         let mut candidates = vec![false; blocks];
         for &fingerprint in &self.fingerprints {
             for block in index.ids.lookup(fingerprint)? {
@@ -95,34 +98,37 @@ impl<'a> WantedId<'a> {
                 }
             }
         }
+        let mut lines = vec![false; blocks];
         for word in &self.words {
             let mut holds = vec![true; blocks];
             index.text.retain(&NeedleTokens::of_text(word.as_bytes()), &mut holds)?;
-            for (candidate, holds) in candidates.iter_mut().zip(holds) {
-                *candidate |= holds;
+            for (line, holds) in lines.iter_mut().zip(holds) {
+                *line |= holds;
             }
         }
-        Ok((0..blocks).filter(|&block| candidates[block]).collect())
+        let may_hold = candidates.into_iter().zip(lines).enumerate();
+        let may_hold = may_hold.filter(|(_, (by_id, line))| *by_id || *line);
+        Ok(may_hold.map(|(block, (_, line))| (block, line)).collect())
     }
 
-    /// The records of a block that carry it.
+    /// The records of a block that carry it, which [`WantedId::candidates`] gave.
     ///
     /// Errors: Corrupt, Io.
     pub(super) fn read(
         &self,
         segment: &Segment,
-        block: usize,
+        (block, in_lines): (usize, bool),
         scratch: &mut ReadScratch,
     ) -> Result<LogsBatch, StorageError> {
         let at = segment.at(block)?;
         let mut fields = RecordBlock::default();
         segment.records.load(&segment.file, at, TRACE_ID..SPAN_ID + 1, &mut fields, scratch)?;
-        segment.records.load(&segment.file, at, BODY..BODY_ANY + 1, &mut fields, scratch)?;
         let mut hits = vec![false; at.rows as usize];
         for (row, hit) in hits.iter_mut().enumerate() {
             *hit = self.is_id(fields.bytes(TRACE_ID, row), fields.bytes(SPAN_ID, row));
         }
-        if !self.words.is_empty() {
+        if in_lines && !self.words.is_empty() {
+            segment.records.load(&segment.file, at, BODY..BODY_ANY + 1, &mut fields, scratch)?;
             self.mark_lines(&fields, &mut hits);
         }
         self.mark_attributes(segment, at, &mut hits, scratch)?;
@@ -151,10 +157,11 @@ impl<'a> WantedId<'a> {
         // Without an index nobody knows which fields were declared: then any may be the ID.
         let is_field =
             |key: &str| segment.index.as_ref().is_none_or(|index| index.id_fields.contains(key));
+        let id = OneId::new(&self.id.text);
         for (key, _, column) in segment.attributes.columns() {
             if is_field(key) {
                 let values = segment.file.read(column, at, scratch)?;
-                self.mark(hits, &values, |text| same_id(text, &self.id.text));
+                self.mark(hits, &values, |text| id.is(text));
             }
         }
         let rest = segment.file.read(segment.attributes.rest_column(), at, scratch)?;
