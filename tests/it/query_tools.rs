@@ -65,10 +65,8 @@ async fn promtool_query() {
     let found = ask(&args).await;
     let mut lines: Vec<&str> = found.lines().collect();
     lines.sort_unstable();
-    let want = [
-        "{__name__=\"tools_heat\", room=\"attic\"}",
-        "{__name__=\"tools_heat\", room=\"hall\"}",
-    ];
+    let want =
+        ["{__name__=\"tools_heat\", room=\"attic\"}", "{__name__=\"tools_heat\", room=\"hall\"}"];
     assert_eq!(lines, want);
 
     let found = ask(&["labels", &from, &to, &server.http, "room"]).await;

@@ -60,7 +60,10 @@ impl Recorded {
             for span in items(&request, &["resourceSpans", "scopeSpans", "spans"]) {
                 let [trace, id, name] =
                     ["traceId", "spanId", "name"].map(|key| span[key].as_str().unwrap().to_owned());
-                self.traces.entry(trace.to_lowercase()).or_default().insert(id.to_lowercase(), name);
+                self.traces
+                    .entry(trace.to_lowercase())
+                    .or_default()
+                    .insert(id.to_lowercase(), name);
             }
             self.logs += items(&request, &["resourceLogs", "scopeLogs", "logRecords"]).len();
             for metric in items(&request, &["resourceMetrics", "scopeMetrics", "metrics"]) {
@@ -68,9 +71,11 @@ impl Recorded {
                 let count = |kind: &&str| items(&metric[*kind], &["dataPoints"]).len();
                 self.points += kinds.iter().map(count).sum::<usize>();
             }
-            for (field, signal) in
-                [("resourceSpans", "traces"), ("resourceLogs", "logs"), ("resourceMetrics", "metrics")]
-            {
+            for (field, signal) in [
+                ("resourceSpans", "traces"),
+                ("resourceLogs", "logs"),
+                ("resourceMetrics", "metrics"),
+            ] {
                 if request[field].is_array() {
                     let url = format!("{}/v1/{signal}", server.otlp_http);
                     let answer = server.client.post(url).json(&request).send().await.unwrap();
@@ -110,7 +115,12 @@ async fn recorded_telemetry_is_found_in_memory_and_in_files() {
         recorded.send(&server, path).await;
     }
     let spans: usize = recorded.traces.values().map(BTreeMap::len).sum();
-    println!("{} files: {spans} spans, {} logs, {} points", files.len(), recorded.logs, recorded.points);
+    println!(
+        "{} files: {spans} spans, {} logs, {} points",
+        files.len(),
+        recorded.logs,
+        recorded.points
+    );
     assert_eq!((spans, recorded.points), (703, 17363));
     recorded.check(&server).await;
     for step in ["/-/flush", "/-/compact"] {

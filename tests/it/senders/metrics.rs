@@ -95,11 +95,8 @@ pub(super) async fn check(server: &Server, sent: &Sent, translator: Translator) 
 async fn exemplars(server: &Server, want: &[ExemplarText], time_ms: u64) {
     assert_eq!(want.len(), 8, "the histograms have exemplars");
     let (start, end) = (time_ms / 1000 - 60, time_ms / 1000 + 60);
-    let query = [
-        ("query", EVERYTHING.to_owned()),
-        ("start", start.to_string()),
-        ("end", end.to_string()),
-    ];
+    let query =
+        [("query", EVERYTHING.to_owned()), ("start", start.to_string()), ("end", end.to_string())];
     let answer = get(server, "/api/v1/query_exemplars", &query).await;
     let mut found = Vec::new();
     for series in answer["data"].as_array().expect("series") {
