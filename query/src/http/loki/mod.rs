@@ -26,6 +26,7 @@ use super::Query;
 use super::params::{BadRequest, Params};
 use super::respond;
 use crate::Source;
+use crate::limits::ParseLimits;
 use crate::logql::LogqlError;
 
 /// Asks for labels by category, see api.md 4.2.
@@ -72,6 +73,10 @@ impl Call {
         let categorize = asks_for_categories(request.headers());
         let params = Params::read(request).await?;
         Ok(Call { source: Arc::clone(&query.source), query, params, categorize })
+    }
+
+    pub(super) fn limits(&self) -> ParseLimits {
+        ParseLimits::of(self.source.limits())
     }
 
     pub(super) fn tenant(&self) -> &TenantId {

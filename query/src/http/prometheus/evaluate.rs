@@ -19,9 +19,10 @@ use super::encode::{push_stats, push_value};
 use super::{Failure, Notes, respond, success, time_param};
 use crate::Source;
 use crate::kernels::Steps;
+use crate::limits::ParseLimits;
 use crate::promql::{
-    Answer, Engine, EngineOptions, ParseLimits, QueryError, Question, SampleSource, SeriesSet,
-    StoredMetrics, Value, format, parse,
+    Answer, Engine, EngineOptions, QueryError, Question, SampleSource, SeriesSet, StoredMetrics,
+    Value, format, parse,
 };
 
 /// The step of subqueries that name none: Prometheus' default evaluation interval. Units: ms.

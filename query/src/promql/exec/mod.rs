@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use model::{Labels, METRIC_NAME};
-use storage::{Budget, MatchOp, Matcher, MsRange, Notices};
+use storage::{Budget, MatchOp, Matcher, MsRange, Notices, RegexLimits};
 
 use super::annotations::Annotations;
 use super::ast::{At, BinaryOp, Expr, Kind, Length, Selector, Shift};
@@ -50,6 +50,7 @@ pub(crate) struct Evaluator<'a> {
     pub(super) samples: Cell<u64>,
     /// Series that one selector may match; 0: no limit.
     pub(super) series_max: usize,
+    pub(super) regex: RegexLimits,
     pub(super) sets: RefCell<Vec<Selected>>,
 }
 

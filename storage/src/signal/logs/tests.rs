@@ -14,7 +14,7 @@ use super::*;
 use crate::segment::{
     Append, EncodeContext, EncodedSegment, MemorySource, SegmentMeta, SegmentSource,
 };
-use crate::{Clock, MatchOp, Options};
+use crate::{Clock, MatchOp, Options, RegexLimits};
 
 #[derive(Debug, Clone, PartialEq)]
 enum Body {
@@ -366,7 +366,8 @@ proptest! {
         let reader = reader(&parts);
         let service = service.map(|service| format!("svc-{service}"));
         let matchers = service.iter().map(|service| {
-            Matcher::new("service_name", MatchOp::Equal, service).unwrap()
+            let limits = RegexLimits::of(&model::Limits::default());
+            Matcher::new("service_name", MatchOp::Equal, service, limits).unwrap()
         });
         let range = TimeRange { start_ns, end_ns: start_ns + length_ns };
         let scan = LogScan {
