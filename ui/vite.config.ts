@@ -1,15 +1,16 @@
 import { defineConfig } from "vite";
 
+// `npm run dev` and `npx vite preview` talk to a server that runs beside them.
+const SERVER = process.env["TERCET_SERVER"] ?? "http://127.0.0.1:4319";
+const paths = ["/api", "/loki", "/tercet", "/ds", "/v1", "/-", "/metrics"];
+const proxy = Object.fromEntries(paths.map((path) => [path, SERVER]));
+
 export default defineConfig({
   build: {
     target: "es2022",
     sourcemap: false,
     modulePreload: { polyfill: false },
   },
-  server: {
-    // `npm run dev` talks to a server that runs beside it.
-    proxy: Object.fromEntries(
-      ["/api", "/loki", "/tercet", "/ds", "/-"].map((path) => [path, "http://127.0.0.1:4319"]),
-    ),
-  },
+  server: { proxy },
+  preview: { proxy },
 });

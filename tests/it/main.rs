@@ -8,13 +8,13 @@
     reason = "a test says what went wrong by panicking, looks at the real clock, and is read"
 )]
 
+mod bucket;
 mod conformance;
 mod crash;
 mod grafana;
 mod load;
 mod prometheus;
 mod query_tools;
-mod recorded;
 mod senders;
 mod server;
 mod tidy;

@@ -115,11 +115,12 @@ async fn logcli() {
         "level=info msg=\"sold 3\" took=12ms",
     ];
     assert_eq!(lines(&raw).await, want);
-    // In pages of one line each.
-    let paged = ["query", "--output=raw", "--since=1h", "--batch=1", "--limit=3", "{env=\"test\"}"];
+    // In pages, each of which begins with the last line of the one before.
+    let paged = ["query", "--output=raw", "--since=1h", "--batch=2", "--limit=3", "{env=\"test\"}"];
     assert_eq!(lines(&paged).await, want);
     let query = "{app=\"till\"} | logfmt | took > 1s";
-    let found = lines(&["query", "--output=jsonl", "--since=1h", "--forward", query]).await;
+    let shape = ["--output=jsonl", "--include-common-labels"];
+    let found = lines(&[&["query", "--since=1h", "--forward", query], &shape[..]].concat()).await;
     assert_eq!(found.len(), 1);
     let found: Json = serde_json::from_str(&found[0]).expect("JSON");
     assert_eq!(found["line"], json!("level=error msg=\"drawer stuck\" took=7s"));
@@ -146,7 +147,7 @@ async fn logcli() {
 
     let from = format!("--from={}", rfc3339(start));
     let to = format!("--to={}", rfc3339(start + 3_000_000_000));
-    let query = "count_over_time({app=\"till\"}[1m])";
+    let query = "sum(count_over_time({app=\"till\"}[1m]))";
     let found = ask(&["query", &from, &to, "--step=1s", query]).await;
     let found: Json = serde_json::from_str(&found).expect("JSON");
     let values: Vec<&Json> = found[0]["values"].as_array().expect("values").iter().collect();

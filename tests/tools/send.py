@@ -33,6 +33,7 @@ from opentelemetry.trace.span import TraceState
 NEVER_MS = 3_600_000
 
 ATTRIBUTES = {
+    "claimId": "C-2026-0815",
     "text": "Grüße, \"quoted\" \\ and\ttabbed",
     "text.empty": "",
     "flag": True,

@@ -55,12 +55,14 @@ impl Admission {
         if self.disk_full.load(Ordering::Relaxed) {
             let (free, min) = (self.disk_free(), core.options.disk_free_bytes_min);
             return Err(self.refuse(format!(
-                "the disk has {free} bytes left, and {min} are kept free (disk.min_free)"
+                "the disk has {free} bytes left, and {min} are kept free (storage.disk_min_free)"
             )));
         }
         let (log, max) = (self.log_bytes.load(Ordering::Relaxed), core.options.wal_bytes_max);
         if log > max {
-            return Err(self.refuse(format!("the log has {log} bytes of {max} (wal.max_bytes)")));
+            return Err(
+                self.refuse(format!("the log has {log} bytes of {max} (storage.wal_max_bytes)"))
+            );
         }
         let full = || self.memory() > core.options.memtable_bytes_max;
         if full() {

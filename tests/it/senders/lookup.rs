@@ -11,6 +11,9 @@ use crate::server::Server;
 /// Exemplars of the trace that the sender's histograms have.
 const EXEMPLARS: usize = 8;
 
+/// `claimId` of the trace's root and of a log record outside the trace.
+const CLAIM: &str = "C-2026-0815";
+
 /// Whether all of the trace has arrived.
 pub(super) async fn is_whole(server: &Server, sent: &Sent) -> bool {
     let summary = &get(server, &sent.trace_id).await["summary"];
@@ -42,6 +45,19 @@ pub(super) async fn check(server: &Server, sent: &Sent) {
     let of_span = get(server, &sent.root_span_id).await;
     assert_eq!(of_span["summary"]["traces"], json!([sent.trace_id]));
     assert_eq!(spans(&of_span), spans(&answer));
+
+    // So does a number of the business, which one span and one log record outside the trace have.
+    let of_claim = get(server, CLAIM).await;
+    assert_eq!(of_claim["summary"]["traces"], json!([sent.trace_id]));
+    assert_eq!(spans(&of_claim), spans(&answer));
+    let lines = of_claim["logs"].as_array().expect("logs").iter().map(|log| &log["line"]);
+    let lines: Vec<&str> = lines.map(|line| line.as_str().expect("text")).collect();
+    assert_eq!(lines, ["order accepted", "charge failed", "stock is low: Äpfel\nsecond line"]);
+
+    let of_nothing = get(server, "ffffffffffffffffffffffffffffff00").await;
+    let summary = &of_nothing["summary"];
+    let counts = [&summary["spans"], &summary["logs"], &summary["exemplars"]];
+    assert_eq!(counts, [&json!(0), &json!(0), &json!(0)]);
 }
 
 async fn get(server: &Server, id: &str) -> Json {

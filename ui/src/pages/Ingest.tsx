@@ -90,26 +90,28 @@ export function Ingest() {
         <p class="dim">None: no request was refused.</p>
       ) : (
         <div class="wide-table" tabIndex={0}>
-          <table>
+          <table class="problems">
             <thead>
               <tr>
-                <th>time</th>
+                <th>when</th>
+                <th>what was wrong, and what would be right</th>
                 <th>signal</th>
-                <th>kind</th>
                 <th>tenant</th>
                 <th class="num">records</th>
-                <th>what was wrong, and what would be right</th>
               </tr>
             </thead>
             <tbody>
               {state.problems.map((problem, index) => (
                 <tr key={index}>
-                  <td class="mono">{dateTime(msOf(problem.timeNs), zone.value)}</td>
+                  <td title={dateTime(msOf(problem.timeNs), zone.value)}>
+                    {ago(msOf(state.nowNs) - msOf(problem.timeNs))}
+                  </td>
+                  <td class="name">
+                    <span class="mono W">{problem.kind}</span> {problem.message}
+                  </td>
                   <td>{problem.signal}</td>
-                  <td class="mono">{problem.kind}</td>
                   <td>{problem.tenant}</td>
                   <td class="num">{problem.records === 0 ? "all" : count(problem.records)}</td>
-                  <td>{problem.message}</td>
                 </tr>
               ))}
             </tbody>

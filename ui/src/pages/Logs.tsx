@@ -127,7 +127,11 @@ function List({ lines, range }: { lines: LogLine[]; range: Range }) {
     <>
       <p class="dim">
         {full ? `the newest ${count(lines.length)} lines` : plural(lines.length, "line")}, newest
-        first · <kbd>j</kbd> <kbd>k</kbd> move
+        first
+        <span class="wide">
+          {" "}
+          · <kbd>j</kbd> <kbd>k</kbd> move
+        </span>
       </p>
       <div class={line ? "body" : "body alone"}>
         <div class="fall">

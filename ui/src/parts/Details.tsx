@@ -23,7 +23,7 @@ export function Pairs({ list }: { list: Attributes }) {
           <dt>{key}</dt>
           <dd>
             {text(value)}
-            {classify(text(value)).kind === "id" && (
+            {typeof value === "string" && classify(value).kind === "id" && (
               <a
                 class="look"
                 href={`/id/${encodeURIComponent(text(value))}`}

@@ -75,6 +75,7 @@ export function Graph({
         axes: [
           {
             ...axis,
+            size: 30,
             values: (_, splits) => {
               const stepMs = ((splits[1] ?? 0) - (splits[0] ?? 0)) * 1000;
               return splits.map((at) => axisTime(at * 1000, stepMs, zone.value));

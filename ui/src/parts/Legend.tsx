@@ -51,7 +51,7 @@ export function Legend({
             const most = numbers(one).reduce((max, number) => Math.max(max, number), -Infinity);
             return (
               <tr key={name} class={only !== null && only !== name ? "off" : ""}>
-                <td class="mono">
+                <td class="mono name">
                   <button
                     class="plain"
                     aria-pressed={only === name}

@@ -21,13 +21,11 @@ export function binary() {
   return found;
 }
 
+/** The browser: `CHROMIUM` alone if it is set, else where systems keep theirs. */
 export function chromium() {
-  return [
-    process.env["CHROMIUM"],
-    "/usr/bin/chromium",
-    "/usr/bin/chromium-browser",
-    "/usr/bin/google-chrome",
-  ].find((path) => path && existsSync(path));
+  const named = process.env["CHROMIUM"];
+  const usual = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+  return (named ? [named] : usual).find((path) => existsSync(path));
 }
 
 /** A child whose output is kept, with a wait for a pattern in it. */

@@ -512,6 +512,24 @@ fn an_id_is_found_as_a_word_and_as_an_attribute() {
 }
 
 #[test]
+fn an_id_that_was_read_from_another_spelling_is_found() {
+    let mut traced = plain(1, "no id in the line");
+    traced.trace = 7;
+    let records = vec![traced, plain(2, "nor here")];
+    let level0 = flush(&[&records]);
+    let level1 = compact(&level0);
+    for (memtables, segments) in
+        [(vec![memtable(&[&records])], Vec::new()), (Vec::new(), level0), (Vec::new(), level1)]
+    {
+        let reader = LogsReader::new(memtables, segments);
+        let text = format!("0x{}", hex::encode(trace_id(7)));
+        let id = IdQuery { text, trace_id: Some(trace_id(7)), span_id: None };
+        let (blocks, _) = reader.lookup(&id, 100, &budget()).unwrap();
+        assert_eq!(blocks.iter().map(|block| block.rows.len()).sum::<usize>(), 1);
+    }
+}
+
+#[test]
 fn a_segment_that_cannot_be_read_is_named() {
     let mut segments = flush(&[&[plain(1, "a")]]);
     let broken = MemorySource { name: "broken".into(), bytes: b"not parquet".to_vec().into() };

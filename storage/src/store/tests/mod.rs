@@ -303,7 +303,7 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     files.free_bytes.store(1, Ordering::Relaxed);
     let error = store.try_write("one").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.to_string().contains("disk.min_free"), "{error}");
+    assert!(error.to_string().contains("storage.disk_min_free"), "{error}");
     files.free_bytes.store(1 << 40, Ordering::Relaxed);
     clock.advance_ns(1_000_000_000);
     store.write("one").await;
