@@ -25,7 +25,7 @@ pub struct Server {
     pub http: SocketAddr,
     pub otlp_http: SocketAddr,
     pub otlp_grpc: SocketAddr,
-    admin: Arc<Admin>,
+    pub(crate) admin: Arc<Admin>,
     stop: watch::Sender<bool>,
     listeners: Vec<JoinHandle<()>>,
 }

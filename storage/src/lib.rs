@@ -32,7 +32,7 @@ pub use components::{Clock, Components, Random};
 pub use error::{ErrorKind, StorageError};
 pub use files::{AppendFile, DiskFiles, FileEntry, FileLock, Files};
 pub use matcher::{MatchOp, Matcher};
-pub use notices::{Budget, Notices, UnreadPart};
+pub use notices::{Budget, Ended, Notices, UnreadPart};
 pub use options::{Durability, Options};
 pub use pool::Pool;
 pub use range::{MsRange, TimeRange};

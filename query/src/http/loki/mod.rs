@@ -89,7 +89,7 @@ impl Call {
         work: impl FnOnce(&dyn Source, &Budget) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let budget = self.source.budget();
-        respond::run(&self.source, &budget, work).await?
+        respond::run(&self.query, &budget, work).await?
     }
 }
 

@@ -57,7 +57,7 @@ async fn answer(
     + 'static,
 ) -> Result<Response, Failure> {
     let budget = query.source.budget();
-    let outcome = run(&query.source, &budget, move |source, budget| {
+    let outcome = run(query, &budget, move |source, budget| {
         work(&ask, source.limits(), &source.snapshot(&ask.params.tenant), budget)
     });
     let (data, notes) = outcome.await??;

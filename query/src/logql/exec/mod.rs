@@ -65,16 +65,6 @@ impl<'a, S: LogSource + ?Sized> Context<'a, S> {
             figures: QueryFigures::default(),
         }
     }
-
-    fn check_series(&self, count: usize) -> Result<()> {
-        if self.series_max != 0 && count > self.series_max {
-            return Err(LogqlError::Limit(format!(
-                "maximum of series ({}) reached for a single query",
-                self.series_max
-            )));
-        }
-        Ok(())
-    }
 }
 
 /// Evaluates a metric query at each step. Units: ns.
@@ -86,7 +76,7 @@ pub(crate) fn run_metric<S: LogSource + ?Sized>(
     ctx: &mut Context<'_, S>,
 ) -> Result<Vec<Series>> {
     let series = evaluate(expr, steps, None, ctx)?;
-    ctx.check_series(series.len())?;
+    ctx.budget.check_series(series.len(), ctx.series_max)?;
     Ok(series)
 }
 

@@ -116,10 +116,8 @@ fn collect<S: LogSource + ?Sized>(
                 collector.add(row.time_ns, value, &mut labels);
             }
         }
-        if series_max != 0 && collector.kept.len() > series_max {
-            failure = Some(LogqlError::Limit(format!(
-                "maximum of series ({series_max}) reached for a single query"
-            )));
+        if let Err(error) = budget.check_series(collector.kept.len(), series_max) {
+            failure = Some(error.into());
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())

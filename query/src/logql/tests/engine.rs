@@ -199,3 +199,17 @@ fn compliance_cases() {
     }
     score.settle();
 }
+
+/// As deep as a query can be, on the stack of a test's thread.
+#[test]
+fn a_long_chain_is_evaluated() {
+    let (logs, budget, limits) = (MemoryLogs::default(), budget(), model::Limits::default());
+    let steps = Steps { start: 0, end: 0, step: 1 };
+    for chain in [vec!["vector(1)"; 450].join(" + "), vec!["vector(1)"; 90].join(" ^ ")] {
+        let expr = parse(&chain).unwrap();
+        let mut ctx = Context::new(&logs, &budget, &limits);
+        let series = run_metric(&expr, steps, &mut ctx).unwrap();
+        let want = if chain.contains('^') { 1.0 } else { 450.0 };
+        assert_eq!(series[0].values, [want]);
+    }
+}

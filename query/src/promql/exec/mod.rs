@@ -216,12 +216,7 @@ impl Evaluator<'_> {
             return Ok(set);
         }
         let set: Rc<dyn SeriesSet> = self.source.select(matchers, range, self.budget)?.into();
-        let count = set.series().len();
-        if self.series_max != 0 && count > self.series_max {
-            let max = self.series_max;
-            let message = format!("query selects {count} series (limits.query.max_series={max})");
-            return Err(QueryError::execution(message));
-        }
+        self.budget.check_series(set.series().len(), self.series_max)?;
         self.notices.borrow_mut().merge(set.notices().clone());
         self.sets.borrow_mut().push((key, range, Rc::clone(&set)));
         Ok(set)
