@@ -160,8 +160,8 @@ pub(crate) fn stage(expr: &StageExpr) -> String {
         StageExpr::Json(fields) => format!("| json{}", extractions(fields)),
         StageExpr::Logfmt { strict, keep_empty, fields } => format!(
             "| logfmt{}{}{}",
-            if *keep_empty { " --keep-empty" } else { "" },
             if *strict { " --strict" } else { "" },
+            if *keep_empty { " --keep-empty" } else { "" },
             extractions(fields)
         ),
         StageExpr::Regexp(pattern) => format!("| regexp {}", quoted(pattern)),
