@@ -4,6 +4,7 @@
 //! `jaeger` write the two wire shapes. What a trace lacks is said, never guessed.
 
 pub(crate) mod assemble;
+pub(crate) mod dependencies;
 pub(crate) mod id;
 pub(crate) mod jaeger;
 pub(crate) mod otlp;
