@@ -8,6 +8,7 @@ pub(crate) mod params;
 mod prometheus;
 pub(crate) mod respond;
 mod tempo;
+mod zipkin;
 
 use std::sync::Arc;
 
@@ -65,6 +66,8 @@ impl Query {
             .nest("/ds/tempo", tempo::data_source_router(self))
             .merge(jaeger::router(self))
             .nest("/ds/jaeger", jaeger::data_source_router(self))
+            .merge(zipkin::router(self))
+            .nest("/ds/zipkin", zipkin::router(self))
             .merge(lookup::router(self))
     }
 
