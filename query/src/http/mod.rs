@@ -1,6 +1,7 @@
 //! The HTTP dialects, one file each. Every dialect is served at the root where its paths are its
 //! own and under `/ds/<name>` always.
 
+mod alertmanager;
 mod jaeger;
 mod loki;
 mod lookup;
@@ -31,6 +32,8 @@ pub struct QueryOptions {
     pub build: BuildInfo,
     /// PromQL's lookback. Units: ms.
     pub lookback_ms: i64,
+    /// When the server started. Units: ns since the Unix epoch.
+    pub started_ns: i64,
 }
 
 /// Name (without `tercet_`), labels, value.
@@ -68,6 +71,8 @@ impl Query {
             .nest("/ds/jaeger", jaeger::data_source_router(self))
             .merge(zipkin::router(self))
             .nest("/ds/zipkin", zipkin::router(self))
+            .merge(alertmanager::router(self))
+            .nest("/ds/alertmanager", alertmanager::router(self))
             .merge(lookup::router(self))
     }
 

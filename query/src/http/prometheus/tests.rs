@@ -62,7 +62,7 @@ fn ask(request: Request<Body>) -> (StatusCode, String) {
         branch: "x".to_owned(),
         build_date: "20260101-00:00:00".to_owned(),
     };
-    let options = QueryOptions { build, lookback_ms: 300_000 };
+    let options = QueryOptions { build, lookback_ms: 300_000, started_ns: 0 };
     let source = Arc::new(Nothing { limits: Limits::default(), pool: Pool::new(1) });
     let router = super::router(&Query::new(options, source));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
