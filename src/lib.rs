@@ -7,6 +7,7 @@ mod cli;
 mod components;
 pub mod config;
 mod demo;
+mod epochs;
 mod listen;
 mod server;
 mod stats;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use ingest::{Decoder, Ingest};
+use ingest::Ingest;
 use query::{BuildInfo, Query, QueryOptions};
 use storage::{Components, Pool, Store};
 use tokio::sync::{Semaphore, watch};
@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin};
 use crate::config::Config;
-use crate::wiring::{DecoderReplay, StoreSink, StoreSource};
+use crate::epochs::Epochs;
+use crate::wiring::{DecoderReplay, StoreSink, StoreSource, decoder_of};
 use crate::{assets, listen};
 
 /// A running server. Dropping it does not stop it: call [`Server::stop`].
@@ -24,7 +25,7 @@ pub struct Server {
     pub http: SocketAddr,
     pub otlp_http: SocketAddr,
     pub otlp_grpc: SocketAddr,
-    admin: Arc<Admin>,
+    pub(crate) admin: Arc<Admin>,
     stop: watch::Sender<bool>,
     listeners: Vec<JoinHandle<()>>,
 }
@@ -46,14 +47,18 @@ impl Server {
             *address = listener.local_addr().map_err(|error| error.to_string())?;
         }
 
-        let decoder = Decoder::new(config.storage.limits.clone())
-            .with_translation(config.translation.clone());
-        let decoder = Arc::new(decoder);
-        let replay = Arc::new(DecoderReplay { decoder: Arc::clone(&decoder) });
+        let decoder = Arc::new(decoder_of(&config));
+        let files = Arc::clone(&components.files);
+        let epochs = Arc::new(Epochs::load(files.as_ref(), &config));
+        let replay = Arc::new(DecoderReplay::new(Arc::clone(&decoder), Arc::clone(&epochs)));
         let started_ns = components.clock.now_ns();
         let store = Store::open(config.storage.clone(), components, replay)
             .await
             .map_err(|error| error.to_string())?;
+        // Nothing has been accepted yet, and the folder's lock is ours.
+        epochs
+            .begin(files.as_ref(), started_ns)
+            .map_err(|error| format!("cannot note the settings in the data folder: {error}"))?;
         let sink = Arc::new(StoreSink { store: Arc::clone(&store) });
         let ingest = Ingest::new(config.ingest.clone(), decoder, sink);
         let pool = Pool::new(config.storage.pool_threads);

@@ -2,7 +2,7 @@
 //! made of the same store and decoder.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -11,6 +11,9 @@ use ingest::{Accepted, Class, Decoder, Failure, Sink, Taken};
 use model::{Batch, Limits, TenantId, Wire};
 use query::Source;
 use storage::{Budget, ErrorKind, Pool, Replay, Snapshot, StorageError, Store, Write};
+
+use crate::config::Config;
+use crate::epochs::Epochs;
 
 /// Keeps accepted requests in the store.
 #[derive(Debug)]
@@ -58,9 +61,34 @@ fn refusal(error: &StorageError) -> Failure {
     Failure { class, message, retry_after }
 }
 
-/// Decodes log entries again.
+/// Decodes log entries again, each by the settings of its arrival.
 pub(crate) struct DecoderReplay {
-    pub(crate) decoder: Arc<Decoder>,
+    today: Arc<Decoder>,
+    epochs: Arc<Epochs>,
+    /// Decoders of other settings, made when an entry needs one.
+    then: Vec<OnceLock<Result<Decoder, String>>>,
+}
+
+impl DecoderReplay {
+    pub(crate) fn new(today: Arc<Decoder>, epochs: Arc<Epochs>) -> DecoderReplay {
+        let then = (0..epochs.len()).map(|_| OnceLock::new()).collect();
+        DecoderReplay { today, epochs, then }
+    }
+
+    fn decoder(&self, received_ns: i64) -> Result<&Decoder, String> {
+        let other =
+            self.epochs.of(received_ns).and_then(|number| Some((number, self.then.get(number)?)));
+        let Some((number, decoder)) = other else { return Ok(&self.today) };
+        decoder
+            .get_or_init(|| self.epochs.config(number).map(|config| decoder_of(&config)))
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+}
+
+/// A decoder that judges and translates by `config`.
+pub(crate) fn decoder_of(config: &Config) -> Decoder {
+    Decoder::new(config.storage.limits.clone()).with_translation(config.translation.clone())
 }
 
 impl fmt::Debug for DecoderReplay {
@@ -71,7 +99,7 @@ impl fmt::Debug for DecoderReplay {
 
 impl Replay for DecoderReplay {
     fn replay(&self, tenant: &TenantId, wire: &Wire) -> Result<Batch, String> {
-        match self.decoder.decode(tenant, wire) {
+        match self.decoder(wire.received_ns)?.decode(tenant, wire) {
             Ok(decoded) => Ok(decoded.batch),
             Err(error) => Err(error.to_string()),
         }

@@ -14,6 +14,7 @@ STEP_SECONDS_MAX=1200
 COLLECTOR=0.161.0
 PROMETHEUS=0.315.0
 LOKI=3.7.8
+VERSITYGW=1.8.0
 
 if ! command -v timeout >/dev/null; then
   timeout() { shift; "$@"; }
@@ -89,6 +90,12 @@ logcli() (
     go_build logcli ./cmd/logcli
 )
 
+# An S3 server over a folder, with conditional writes.
+versitygw() (
+  go_source "github.com/versity/versitygw@v$VERSITYGW" && cd "$build/source" &&
+    go_build versitygw ./cmd/versitygw
+)
+
 chromium() {
   export DEBIAN_FRONTEND=noninteractive
   limited apt-get update --quiet &&
@@ -105,8 +112,9 @@ if command -v go >/dev/null; then
   tool otelcol "$COLLECTOR $(cksum <tests/tools/collector/builder.yaml)" collector
   tool prometheus "$PROMETHEUS" prometheus
   tool logcli "$LOKI" logcli
+  tool versitygw "$VERSITYGW" versitygw
 else
-  echo "SKIPPED otelcol, prometheus, promtool, logcli: there is no go"
+  echo "SKIPPED otelcol, prometheus, promtool, logcli, versitygw: there is no go"
 fi
 
 if command -v chromium >/dev/null; then

@@ -42,6 +42,21 @@ cargo_tests() {
   fi
 }
 
+# As step, but a line that begins with SKIPPED counts as skipped and not as passed.
+skippable() {
+  local name=$1
+  shift
+  say "$name"
+  if ! "$@" 2>&1 | tee "$log"; then
+    failed=$((failed + 1))
+    printf -- '-- %s: FAILED\n' "$name"
+  elif grep -q '^SKIPPED ' "$log"; then
+    skipped=$((skipped + 1))
+  else
+    passed=$((passed + 1))
+  fi
+}
+
 step "page: install" make --no-print-directory ui/node_modules/.installed
 step "page: build" make --no-print-directory ui
 step "page: tests" npm --prefix ui run --silent test
@@ -49,6 +64,8 @@ step "page: linters" npm --prefix ui run --silent lint
 step "format" cargo fmt --all --check
 step "tools for the tests" bash tests/install-tools.sh
 cargo_tests "rust tests" cargo test --workspace --locked --no-fail-fast -- --show-output
+export TERCET_BIN=${CARGO_TARGET_DIR:-$PWD/target}/debug/tercet
+skippable "page: in a browser" npm --prefix ui run --silent test:browser
 step "clippy" cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 
 printf '\n'

@@ -4,6 +4,8 @@
 //! wrong is a class of `failure`; `dialect` knows how each protocol says it. This crate never
 //! imports storage: the root implements [`Sink`] with it, and replays its log through [`Decoder`].
 
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
 mod body;
 mod checks;
 mod decoder;

@@ -49,6 +49,7 @@ impl<T> RawCache<T> {
     /// everything that `make` reads.
     ///
     /// Errors: what `make` says; it is asked again next time.
+    #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of shards")]
     pub(crate) fn get_or_make<E>(
         &self,
         tenant: &TenantId,

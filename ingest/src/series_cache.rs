@@ -158,6 +158,7 @@ impl SeriesCache {
     /// The series that `raw_hash` stands for, from the cache or else from the labels of `make`.
     ///
     /// Errors: those of `make`; they are not remembered.
+    #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of shards")]
     pub(crate) fn get_or_make(
         &self,
         tenant: &TenantId,
@@ -176,6 +177,7 @@ impl SeriesCache {
     }
 
     /// The one series of these labels that is alive.
+    #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of shards")]
     fn shared(&self, tenant: u128, labels: Labels) -> Arc<Series> {
         let SeriesId(id) = labels.id();
         let key = id ^ tenant;

@@ -6,6 +6,7 @@
 
 mod http;
 mod kernels;
+mod limits;
 mod logql;
 mod lookup;
 mod promql;

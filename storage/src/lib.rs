@@ -20,6 +20,7 @@ mod objects;
 mod options;
 mod pool;
 mod range;
+mod regex_limits;
 mod segment;
 mod signal;
 mod snapshot;
@@ -31,10 +32,11 @@ pub use components::{Clock, Components, Random};
 pub use error::{ErrorKind, StorageError};
 pub use files::{AppendFile, DiskFiles, FileEntry, FileLock, Files};
 pub use matcher::{MatchOp, Matcher};
-pub use notices::{Budget, Notices, UnreadPart};
+pub use notices::{Budget, Ended, Notices, UnreadPart};
 pub use options::{Durability, Options};
 pub use pool::Pool;
 pub use range::{MsRange, TimeRange};
+pub use regex_limits::RegexLimits;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub use signal::logs::measure_logs;

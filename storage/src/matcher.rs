@@ -3,7 +3,7 @@
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
 
-use crate::{ErrorKind, StorageError};
+use crate::{ErrorKind, RegexLimits, StorageError};
 
 /// `=`, `!=`, `=~`, `!~`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,17 +24,19 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// Bytes of the automaton that a pattern may need. Source: reliability.md 5, `regex_program_bytes`.
-    pub const REGEX_PROGRAM_BYTES_MAX: usize = 1 << 20;
-
     /// Compiles the pattern if there is one. Patterns are anchored at both ends and `.` matches a
     /// newline (Prometheus 3).
     ///
-    /// Errors: Invalid, with the pattern and the reason.
-    pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Matcher, StorageError> {
+    /// Errors: Invalid, with the pattern and the reason; LimitExceeded.
+    pub fn new(
+        name: &str,
+        op: MatchOp,
+        value: &str,
+        limits: RegexLimits,
+    ) -> Result<Matcher, StorageError> {
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(anchored(value)?),
+            MatchOp::Regex | MatchOp::NotRegex => Some(limits.anchored(value)?),
         };
         Ok(Matcher { name: name.to_owned(), op, value: value.to_owned(), regex })
     }
@@ -58,19 +60,21 @@ impl Matcher {
     }
 }
 
-fn anchored(pattern: &str) -> Result<Regex, StorageError> {
-    Regex::builder()
-        .configure(
-            Regex::config()
-                .nfa_size_limit(Some(Matcher::REGEX_PROGRAM_BYTES_MAX))
-                .hybrid_cache_capacity(Matcher::REGEX_PROGRAM_BYTES_MAX),
-        )
-        .syntax(syntax::Config::new().dot_matches_new_line(true))
-        .build(&format!("^(?:{pattern})$"))
-        .map_err(|error| {
-            StorageError::new(
-                ErrorKind::Invalid,
-                format!("error parsing regexp {pattern:?}: {error}"),
-            )
+impl RegexLimits {
+    /// Compiles a pattern that must match all of a label's value.
+    ///
+    /// Errors: Invalid, with the pattern and the reason; LimitExceeded.
+    pub fn anchored(self, pattern: &str) -> Result<Regex, StorageError> {
+        self.check(pattern)?;
+        let syntax = syntax::Config::new().dot_matches_new_line(true);
+        self.any_length().compile(&format!("^(?:{pattern})$"), syntax).map_err(|error| match error
+            .kind()
+        {
+            ErrorKind::Invalid => {
+                let message = format!("error parsing regexp {pattern:?}: {error}");
+                StorageError::new(ErrorKind::Invalid, message)
+            }
+            _ => error,
         })
+    }
 }

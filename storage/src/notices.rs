@@ -1,7 +1,7 @@
 //! What travels with an answer, and what a query may use.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::{Clock, ErrorKind, StorageError};
 
@@ -40,6 +40,30 @@ impl Notices {
     }
 }
 
+/// Why a query got no answer although nothing was wrong with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Timeout,
+    ClientGone,
+    MaxSamples,
+    MaxSeries,
+}
+
+impl Ended {
+    pub const ALL: [Ended; 4] =
+        [Ended::Timeout, Ended::ClientGone, Ended::MaxSamples, Ended::MaxSeries];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Ended::Timeout => "timeout",
+            Ended::ClientGone => "client_gone",
+            Ended::MaxSamples => "max_samples",
+            Ended::MaxSeries => "max_series",
+        }
+    }
+}
+
 /// What one query may still use. Cheap to clone; clones share the counters.
 #[derive(Debug, Clone)]
 pub struct Budget {
@@ -54,6 +78,8 @@ struct Shared {
     samples_max: u64,
     samples: AtomicU64,
     bytes_scanned: AtomicU64,
+    /// Nothing inside: the query went its way to the end.
+    ended: OnceLock<Option<Ended>>,
 }
 
 impl Budget {
@@ -69,13 +95,50 @@ impl Budget {
                 samples_max,
                 samples: AtomicU64::new(0),
                 bytes_scanned: AtomicU64::new(0),
+                ended: OnceLock::new(),
             }),
         }
     }
 
-    /// Tells every holder to stop: the client has gone.
+    /// Tells every holder to stop: the client has gone, unless the query has ended already.
     pub fn cancel(&self) {
+        self.end(Some(Ended::ClientGone));
         self.shared.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the query has gone its way, to an answer or to an error.
+    pub fn finish(&self) {
+        self.end(None);
+    }
+
+    /// Notes that the query's time ran out, and makes the error that says so.
+    #[must_use]
+    pub fn time_out(&self) -> StorageError {
+        self.end(Some(Ended::Timeout));
+        StorageError::new(ErrorKind::Timeout, "query timed out")
+    }
+
+    /// Checks how many series a query holds at once (`series_max` 0: no limit).
+    ///
+    /// Errors: LimitExceeded.
+    pub fn check_series(&self, count: usize, series_max: usize) -> Result<(), StorageError> {
+        if series_max == 0 || count <= series_max {
+            return Ok(());
+        }
+        self.end(Some(Ended::MaxSeries));
+        let message =
+            format!("query selects {count} series (limits.query.max_series={series_max})");
+        Err(StorageError::new(ErrorKind::LimitExceeded, message))
+    }
+
+    /// Why the query ended before its answer. The first reason counts.
+    #[must_use]
+    pub fn ended(&self) -> Option<Ended> {
+        self.shared.ended.get().copied().flatten()
+    }
+
+    fn end(&self, reason: Option<Ended>) {
+        self.shared.ended.get_or_init(|| reason);
     }
 
     /// To be called once a block, a series or some thousand rows.
@@ -86,7 +149,7 @@ impl Budget {
             return Err(StorageError::new(ErrorKind::Cancelled, "query was cancelled"));
         }
         if self.shared.clock.monotonic_ns() > self.shared.deadline_monotonic_ns {
-            return Err(StorageError::new(ErrorKind::Timeout, "query timed out"));
+            return Err(self.time_out());
         }
         Ok(())
     }
@@ -98,6 +161,7 @@ impl Budget {
         let before = self.shared.samples.fetch_add(count, Ordering::Relaxed);
         let max = self.shared.samples_max;
         if max != 0 && before.saturating_add(count) > max {
+            self.end(Some(Ended::MaxSamples));
             return Err(StorageError::new(
                 ErrorKind::LimitExceeded,
                 format!(

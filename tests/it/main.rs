@@ -8,6 +8,7 @@
     reason = "a test says what went wrong by panicking, looks at the real clock, and is read"
 )]
 
+mod bucket;
 mod conformance;
 mod crash;
 mod grafana;

@@ -28,8 +28,19 @@ pub(crate) struct Server {
 impl Server {
     /// Starts on `data` with more flags and returns once its addresses are printed.
     pub(crate) async fn start(data: &Path, flags: &[&str]) -> Server {
+        Server::start_in(data, flags, &[]).await
+    }
+
+    /// As [`Server::start`], with variables of the environment.
+    pub(crate) async fn start_in(
+        data: &Path,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Server {
         let mut child = Command::new(binary())
+            .envs(variables.iter().copied())
             .env_remove("TERCET_BIN")
+            .env_remove("TERCET_CONFORMANCE")
             .args(["serve", "--http", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"])
             .args(["--otlp-grpc", "127.0.0.1:0", "--log-level", "warn", "--data"])
             .arg(data)
@@ -103,6 +114,19 @@ impl Server {
         let answer = request.header("content-type", content_type).body(body).send().await;
         let answer = answer.expect(path);
         (answer.status().as_u16(), answer.text().await.expect(path))
+    }
+
+    /// How long the server would have needed by itself: its CPU time so far, spread over the cores.
+    /// Other tests and other programs share the machine, and wall time counts them as well.
+    pub(crate) fn busy(&self) -> Duration {
+        const TICKS_PER_S: u32 = 100;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
+        let fields: Vec<&str> =
+            stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks: u32 =
+            fields[11..13].iter().map(|field| field.parse::<u32>().expect("ticks")).sum();
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        Duration::from_secs(1) * ticks / TICKS_PER_S / cores
     }
 
     pub(crate) fn pid(&self) -> u32 {

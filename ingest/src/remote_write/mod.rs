@@ -93,6 +93,11 @@ impl Writer<'_> {
     fn series(&mut self, bytes: &[u8]) -> Result<(), WireError> {
         let run = label_run(bytes);
         let (labels, rest) = bytes.split_at(run);
+        if let Some((time_ms, value)) = only_sample(rest) {
+            let mut slot = Slot::Unknown;
+            self.sample(&mut slot, labels, time_ms, value);
+            return Ok(());
+        }
         if self.points(labels, rest)? {
             return Ok(());
         }
@@ -130,11 +135,7 @@ impl Writer<'_> {
             match (number, field) {
                 (2, Field::Bytes(sample)) => {
                     let (time_ms, value) = read_sample(sample)?;
-                    if let Some(series) = self.slot(&mut slot, labels)
-                        && self.time_is_taken(time_ms)
-                    {
-                        self.batch.samples.push(Sample { series, time_ms, value });
-                    }
+                    self.sample(&mut slot, labels, time_ms, value);
                 }
                 (3, Field::Bytes(exemplar)) => self.exemplar(&mut slot, labels, exemplar)?,
                 (4, Field::Bytes(bytes)) => {
@@ -154,6 +155,15 @@ impl Writer<'_> {
             }
         }
         Ok(())
+    }
+
+    #[inline]
+    fn sample(&mut self, slot: &mut Slot, labels: &[u8], time_ms: i64, value: f64) {
+        if let Some(series) = self.slot(slot, labels)
+            && self.time_is_taken(time_ms)
+        {
+            self.batch.samples.push(Sample { series, time_ms, value });
+        }
     }
 
     /// The batch's index of the series; counts one refused record where it has none.
@@ -265,6 +275,22 @@ fn label_run(bytes: &[u8]) -> usize {
         }
         at += next;
     }
+}
+
+/// Time and value where one sample is all there is, its value before its time, as Prometheus and
+/// nearly every other sender writes it. Nothing, and no error, where it is not: the full reader
+/// decides then.
+#[inline]
+fn only_sample(rest: &[u8]) -> Option<(i64, f64)> {
+    let [0x12, length @ 11..=0x7f, 0x09, sample @ ..] = rest else { return None };
+    let (value, time) = sample.split_first_chunk::<8>()?;
+    let (0x10, time) = time.split_first().map(|(tag, time)| (*tag, time))? else { return None };
+    if rest.len() != 2 + usize::from(*length) {
+        return None;
+    }
+    let mut reader = Reader::new(time);
+    let time_ms = reader.varint().ok()? as i64;
+    reader.is_empty().then(|| (time_ms, f64::from_bits(u64::from_le_bytes(*value))))
 }
 
 /// Time and value of a `Sample`.

@@ -40,7 +40,7 @@ async fn look_up(
     }
     let budget = query.source.budget();
     let started_ns = query.source.now_ns();
-    let outcome = respond::run(&query.source, &budget, move |source, budget| {
+    let outcome = respond::run(&query, &budget, move |source, budget| {
         let snapshot = source.snapshot(&params.tenant);
         let story = lookup::find(&snapshot, id, budget)?;
         let took_ns = source.now_ns().saturating_sub(started_ns);

@@ -8,7 +8,10 @@ mod lookup;
 pub(crate) mod params;
 mod prometheus;
 pub(crate) mod respond;
+mod stats;
 mod tempo;
+#[cfg(test)]
+mod tests;
 mod zipkin;
 
 use std::sync::Arc;
@@ -16,6 +19,9 @@ use std::sync::Arc;
 use axum::Router;
 
 use crate::Source;
+
+pub use stats::{Figure, QueryStats};
+use stats::{Stats, counted};
 
 /// What `status/buildinfo` says.
 #[derive(Debug, Clone)]
@@ -36,49 +42,41 @@ pub struct QueryOptions {
     pub started_ns: i64,
 }
 
-/// Name (without `tercet_`), labels, value.
-pub type Figure = (&'static str, Vec<(&'static str, String)>, f64);
-
-/// Figures for `/metrics`.
-#[derive(Debug, Clone, Default)]
-pub struct QueryStats {
-    pub counters: Vec<Figure>,
-}
-
 /// The query side of the server.
 #[derive(Debug)]
 pub struct Query {
     pub(crate) options: QueryOptions,
     pub(crate) source: Arc<dyn Source>,
+    pub(crate) stats: Stats,
 }
 
 impl Query {
     #[must_use]
     pub fn new(options: QueryOptions, source: Arc<dyn Source>) -> Arc<Query> {
-        Arc::new(Query { options, source })
+        Arc::new(Query { options, source, stats: Stats::default() })
     }
 
     /// All dialects; to be merged into the server's router.
     pub fn router(self: &Arc<Self>) -> Router {
+        let counted = |dialect, router| counted(router, self, dialect);
         Router::new()
-            .merge(prometheus::router(self))
-            .nest("/ds/prometheus", prometheus::router(self))
-            .merge(loki::router(self))
-            .nest("/ds/loki", loki::router(self))
-            .merge(tempo::router(self))
-            .nest("/ds/tempo", tempo::data_source_router(self))
-            .merge(jaeger::router(self))
-            .nest("/ds/jaeger", jaeger::data_source_router(self))
-            .merge(zipkin::router(self))
-            .nest("/ds/zipkin", zipkin::router(self))
-            .merge(alertmanager::router(self))
-            .nest("/ds/alertmanager", alertmanager::router(self))
-            .merge(lookup::router(self))
+            .merge(counted("prometheus", prometheus::router(self)))
+            .nest("/ds/prometheus", counted("prometheus", prometheus::router(self)))
+            .merge(counted("loki", loki::router(self)))
+            .nest("/ds/loki", counted("loki", loki::router(self)))
+            .merge(counted("tempo", tempo::router(self)))
+            .nest("/ds/tempo", counted("tempo", tempo::data_source_router(self)))
+            .merge(counted("jaeger", jaeger::router(self)))
+            .nest("/ds/jaeger", counted("jaeger", jaeger::data_source_router(self)))
+            .merge(counted("zipkin", zipkin::router(self)))
+            .nest("/ds/zipkin", counted("zipkin", zipkin::router(self)))
+            .merge(counted("alertmanager", alertmanager::router(self)))
+            .nest("/ds/alertmanager", counted("alertmanager", alertmanager::router(self)))
+            .merge(counted("tercet", lookup::router(self)))
     }
 
     #[must_use]
     pub fn stats(&self) -> QueryStats {
-        let _ = &self.options;
-        QueryStats::default()
+        self.stats.snapshot()
     }
 }

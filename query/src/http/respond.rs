@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -9,6 +10,8 @@ use http::{HeaderValue, StatusCode, header};
 use model::Labels;
 use storage::{Budget, StorageError};
 
+use super::Query;
+use super::stats::Stats;
 use crate::Source;
 
 /// A response of JSON text.
@@ -119,19 +122,17 @@ pub(crate) fn push_labels(out: &mut String, labels: &Labels) {
     out.push('}');
 }
 
-/// Tells a query to stop when the future that waits for it is dropped: its client has gone.
-#[derive(Debug)]
-pub(crate) struct CancelOnDrop(Budget);
-
-impl CancelOnDrop {
-    pub(crate) fn new(budget: &Budget) -> CancelOnDrop {
-        CancelOnDrop(budget.clone())
-    }
+/// A query at work. When the future that waits for it is dropped, its client has gone: the query is
+/// told to stop.
+struct Working<'q> {
+    stats: &'q Stats,
+    budget: &'q Budget,
 }
 
-impl Drop for CancelOnDrop {
+impl Drop for Working<'_> {
     fn drop(&mut self) {
-        self.0.cancel();
+        self.budget.cancel();
+        self.stats.count_work(self.budget);
     }
 }
 
@@ -139,15 +140,31 @@ impl Drop for CancelOnDrop {
 ///
 /// Errors: those of the pool.
 pub(crate) async fn run<T: Send + 'static>(
-    source: &Arc<dyn Source>,
+    query: &Query,
     budget: &Budget,
     work: impl FnOnce(&dyn Source, &Budget) -> T + Send + 'static,
 ) -> Result<T, StorageError> {
-    let guard = CancelOnDrop::new(budget);
-    let (inner, inner_budget) = (Arc::clone(source), budget.clone());
-    let outcome = source.pool().run(move || work(&*inner, &inner_budget)).await;
-    drop(guard);
+    let working = Working { stats: &query.stats, budget };
+    let (source, inner_budget) = (Arc::clone(&query.source), budget.clone());
+    let outcome = query.source.pool().run(move || work(&*source, &inner_budget)).await;
+    budget.finish();
+    drop(working);
     outcome
+}
+
+/// As [`run`], with a time of the caller's choice.
+///
+/// Errors: Timeout too.
+pub(crate) async fn run_within<T: Send + 'static>(
+    query: &Query,
+    budget: &Budget,
+    timeout: Option<Duration>,
+    work: impl FnOnce(&dyn Source, &Budget) -> T + Send + 'static,
+) -> Result<T, StorageError> {
+    let work = std::pin::pin!(run(query, budget, work));
+    let Some(timeout) = timeout else { return work.await };
+    // `work` is dropped after the reason is known.
+    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_elapsed| Err(budget.time_out()))
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ async fn load(
         return Err(Box::new(respond::text(StatusCode::BAD_REQUEST, message)));
     };
     let budget = query.source.budget();
-    let outcome = respond::run(&query.source, &budget, move |source, budget| {
+    let outcome = respond::run(&query, &budget, move |source, budget| {
         let snapshot = source.snapshot(&params.tenant);
         let (blocks, notices) = snapshot.traces().trace(&trace_id, budget)?;
         Ok((assemble::spans(&blocks), notices))

@@ -2,11 +2,11 @@
 //!
 //! Source: Loki 3.7, `pkg/logql/syntax/{parser,ast}.go`.
 
-use storage::Matcher;
+use storage::{Matcher, RegexLimits};
 
 use super::ast::{Binary, Expr, LogExpr, RangeAggregation, RangeOp, StageExpr, VectorAggregation};
 use super::error::{LogqlError, Result};
-use super::regex::rust_pattern;
+use super::regex::{anchored, matcher};
 use super::stage;
 
 const NEEDS_MATCHER: &str = "queries require at least one regexp or equality matcher that does not \
@@ -16,21 +16,21 @@ const NEEDS_MATCHER: &str = "queries require at least one regexp or equality mat
 /// Checks the meaning of a tree, pipelines included.
 ///
 /// Errors: Invalid.
-pub(crate) fn check(expr: &Expr) -> Result<()> {
+pub(crate) fn check(expr: &Expr, limits: RegexLimits) -> Result<()> {
     match expr {
-        Expr::Log(log) => check_log(log),
+        Expr::Log(log) => check_log(log, limits),
         Expr::Literal(_) | Expr::VectorLiteral(_) => Ok(()),
-        Expr::Range(range) => check_range(range),
-        Expr::Vector(vector) => check_vector(vector),
-        Expr::Binary(binary) => check_binary(binary),
+        Expr::Range(range) => check_range(range, limits),
+        Expr::Vector(vector) => check_vector(vector, limits),
+        Expr::Binary(binary) => check_binary(binary, limits),
         Expr::LabelReplace(replace) => {
             if replace.inner.is_log() {
                 return Err(LogqlError::invalid("syntax error: unexpected )"));
             }
-            super::regex::anchored(&replace.regex).map_err(|error| {
+            anchored(&replace.regex, limits).map_err(|error| {
                 LogqlError::invalid(format!("invalid regex in label_replace: {error}"))
             })?;
-            check(&replace.inner)
+            check(&replace.inner, limits)
         }
     }
 }
@@ -39,31 +39,25 @@ pub(crate) fn check(expr: &Expr) -> Result<()> {
 ///
 /// Errors: Invalid where a regular expression is none, or every matcher would take streams without
 /// the label.
-pub(crate) fn matchers(log: &LogExpr) -> Result<Vec<Matcher>> {
-    let mut matchers = Vec::with_capacity(log.matchers.len());
-    for matcher in &log.matchers {
-        let is_regex = matches!(matcher.op, storage::MatchOp::Regex | storage::MatchOp::NotRegex);
-        let value = if is_regex { rust_pattern(&matcher.value) } else { matcher.value.clone() };
-        matchers.push(
-            Matcher::new(&matcher.name, matcher.op, &value)
-                .map_err(|error| LogqlError::invalid(error.to_string()))?,
-        );
-    }
+pub(crate) fn matchers(log: &LogExpr, limits: RegexLimits) -> Result<Vec<Matcher>> {
+    let matchers = log.matchers.iter().map(|expr| matcher(expr, limits));
+    let matchers = matchers.collect::<std::result::Result<Vec<_>, _>>();
+    let matchers = matchers.map_err(LogqlError::invalid)?;
     if matchers.iter().all(Matcher::matches_empty) {
         return Err(LogqlError::invalid(NEEDS_MATCHER));
     }
     Ok(matchers)
 }
 
-fn check_log(log: &LogExpr) -> Result<()> {
-    matchers(log)?;
+fn check_log(log: &LogExpr, limits: RegexLimits) -> Result<()> {
+    matchers(log, limits)?;
     for expr in &log.stages {
-        stage::build(expr)?;
+        stage::build(expr, limits)?;
     }
     Ok(())
 }
 
-fn check_range(range: &RangeAggregation) -> Result<()> {
+fn check_range(range: &RangeAggregation, limits: RegexLimits) -> Result<()> {
     let name = range.op.name();
     let unwrapped = range.unwrap.is_some();
     let groupable = matches!(
@@ -95,23 +89,23 @@ fn check_range(range: &RangeAggregation) -> Result<()> {
         let word = if unwrapped { "with" } else { "without" };
         return Err(LogqlError::invalid(format!("invalid aggregation {name} {word} unwrap")));
     }
-    check_log(&range.log)?;
+    check_log(&range.log, limits)?;
     if let Some(unwrap) = &range.unwrap {
         for filter in &unwrap.filters {
-            stage::build(&StageExpr::LabelFilter(filter.clone()))?;
+            stage::build(&StageExpr::LabelFilter(filter.clone()), limits)?;
         }
     }
     Ok(())
 }
 
-fn check_vector(vector: &VectorAggregation) -> Result<()> {
+fn check_vector(vector: &VectorAggregation, limits: RegexLimits) -> Result<()> {
     if vector.inner.is_log() {
         return Err(LogqlError::invalid("syntax error: unexpected )"));
     }
-    check(&vector.inner)
+    check(&vector.inner, limits)
 }
 
-fn check_binary(binary: &Binary) -> Result<()> {
+fn check_binary(binary: &Binary, limits: RegexLimits) -> Result<()> {
     let sign = binary.op.sign();
     for (leg, side) in [("left", &binary.lhs), ("right", &binary.rhs)] {
         if let (Expr::Literal(value), true) = (side, binary.op.is_set()) {
@@ -125,7 +119,7 @@ fn check_binary(binary: &Binary) -> Result<()> {
                 "unexpected type for {leg} leg of binary operation ({sign}): log selector"
             )));
         }
-        check(side)?;
+        check(side, limits)?;
     }
     Ok(())
 }

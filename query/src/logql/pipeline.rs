@@ -1,6 +1,6 @@
 //! A pipeline and what a metric query takes out of its records.
 
-use storage::Direction;
+use storage::{Direction, RegexLimits};
 
 use super::ast::{Conversion, Grouping, LogExpr, RangeAggregation, RangeOp, StageExpr, Unwrap};
 use super::error::Result;
@@ -21,8 +21,9 @@ impl Pipeline {
     /// Builds the stages.
     ///
     /// Errors: Invalid.
-    pub(crate) fn build(stages: &[StageExpr]) -> Result<Pipeline> {
-        Ok(Pipeline { stages: stages.iter().map(build).collect::<Result<_>>()? })
+    pub(crate) fn build(stages: &[StageExpr], limits: RegexLimits) -> Result<Pipeline> {
+        let stages = stages.iter().map(|stage| build(stage, limits));
+        Ok(Pipeline { stages: stages.collect::<Result<_>>()? })
     }
 
     /// Answers whether the record passes.
@@ -75,12 +76,13 @@ impl Extractor {
         range: &RangeAggregation,
         outer: Option<&Grouping>,
         stages: &[StageExpr],
+        limits: RegexLimits,
     ) -> Result<Extractor> {
-        let pipeline = Pipeline::build(stages)?;
+        let pipeline = Pipeline::build(stages, limits)?;
         let grouping = outer.or(range.grouping.as_ref());
         let kept = kept(range, grouping);
         let sample = match (&range.unwrap, range.op) {
-            (Some(unwrap), _) => unwrapped(unwrap)?,
+            (Some(unwrap), _) => unwrapped(unwrap, limits)?,
             (None, RangeOp::Bytes | RangeOp::BytesRate) => Sample::LineBytes,
             (None, _) => Sample::One,
         };
@@ -182,13 +184,13 @@ fn hints(pipeline: &Pipeline, sample: &Sample, grouping: Option<&Grouping>, kept
     }
 }
 
-fn unwrapped(unwrap: &Unwrap) -> Result<Sample> {
+fn unwrapped(unwrap: &Unwrap, limits: RegexLimits) -> Result<Sample> {
     let filters: Vec<StageExpr> =
         unwrap.filters.iter().cloned().map(StageExpr::LabelFilter).collect();
     Ok(Sample::Label {
         name: unwrap.label.clone(),
         conversion: unwrap.conversion,
-        filters: Pipeline::build(&filters)?,
+        filters: Pipeline::build(&filters, limits)?,
     })
 }
 
@@ -308,7 +310,9 @@ pub(crate) fn parse_fields(
     } else {
         StageExpr::Logfmt { strict: false, keep_empty: false, fields: Vec::new() }
     };
-    let Ok(stage) = build(&expr) else { return (Vec::new(), is_json) };
+    // Neither parser knows of patterns.
+    let limits = RegexLimits { pattern_bytes_max: 0, program_bytes_max: 0 };
+    let Ok(stage) = build(&expr, limits) else { return (Vec::new(), is_json) };
     let pairs = stream.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let mut labels = LabelSet::new(Hints::default());
     labels.reset(&Base::new(&model::Labels::from_pairs(pairs)));

@@ -7,43 +7,47 @@
 use std::fmt::Write as _;
 
 use regex_automata::meta::Regex;
-use storage::Matcher;
+use regex_automata::util::syntax;
+use storage::{ErrorKind, MatchOp, Matcher, RegexLimits};
 
-/// Length of a pattern. Units: bytes. Source: reliability.md 5, `query.max_regex_bytes`.
-const PATTERN_BYTES_MAX: usize = 4096;
+use super::ast::MatcherExpr;
 
 /// Compiles a pattern that may match anywhere.
 ///
-/// Errors: why it is no regular expression.
-pub(crate) fn unanchored(pattern: &str) -> Result<Regex, String> {
-    compile(pattern, &rust_pattern(pattern))
+/// Errors: why it is no regular expression, or the limit that it is beyond.
+pub(crate) fn unanchored(pattern: &str, limits: RegexLimits) -> Result<Regex, String> {
+    compile(pattern, &rust_pattern(pattern), limits)
 }
 
 /// Compiles a pattern that must match all of the text, newlines included.
 ///
-/// Errors: why it is no regular expression.
-pub(crate) fn anchored(pattern: &str) -> Result<Regex, String> {
-    compile(pattern, &format!("^(?s:{})$", rust_pattern(pattern)))
+/// Errors: why it is no regular expression, or the limit that it is beyond.
+pub(crate) fn anchored(pattern: &str, limits: RegexLimits) -> Result<Regex, String> {
+    compile(pattern, &format!("^(?s:{})$", rust_pattern(pattern)), limits)
 }
 
-fn compile(original: &str, translated: &str) -> Result<Regex, String> {
-    if original.len() > PATTERN_BYTES_MAX {
-        return Err(format!(
-            "regular expression is longer than {PATTERN_BYTES_MAX} bytes \
-             (limits.query.max_regex_bytes)"
-        ));
-    }
-    Regex::builder()
-        .configure(
-            Regex::config()
-                .nfa_size_limit(Some(Matcher::REGEX_PROGRAM_BYTES_MAX))
-                .hybrid_cache_capacity(Matcher::REGEX_PROGRAM_BYTES_MAX),
-        )
-        .build(translated)
-        .map_err(|error| {
-            let why = error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string);
-            format!("error parsing regexp: {} (`{original}`)", why.lines().last().unwrap_or(""))
+/// Compiles the condition on a label. What counts is the length of the pattern as it was written.
+///
+/// Errors: why its pattern is no regular expression, or the limit that it is beyond.
+pub(crate) fn matcher(expr: &MatcherExpr, limits: RegexLimits) -> Result<Matcher, String> {
+    let made = if matches!(expr.op, MatchOp::Regex | MatchOp::NotRegex) {
+        limits.check(&expr.value).and_then(|()| {
+            Matcher::new(&expr.name, expr.op, &rust_pattern(&expr.value), limits.any_length())
         })
+    } else {
+        Matcher::new(&expr.name, expr.op, &expr.value, limits)
+    };
+    made.map_err(|error| error.to_string())
+}
+
+fn compile(original: &str, translated: &str, limits: RegexLimits) -> Result<Regex, String> {
+    let compiled = limits
+        .check(original)
+        .and_then(|()| limits.any_length().compile(translated, syntax::Config::new()));
+    compiled.map_err(|error| match error.kind() {
+        ErrorKind::Invalid => format!("error parsing regexp: {error} (`{original}`)"),
+        _ => error.to_string(),
+    })
 }
 
 /// A pattern in Go's syntax as Rust's engine takes it. What is wrong stays wrong.

@@ -59,7 +59,7 @@ fn summary(story: &Story) -> Json {
     })
 }
 
-/// Whether nothing is known to be missing, in a word and in detail.
+/// Whether something was found and nothing is known to be missing, in a word and in detail.
 fn verdict(story: &Story) -> (bool, String, Vec<Json>) {
     let mut missing: Vec<Json> = story
         .tree
@@ -93,7 +93,10 @@ fn verdict(story: &Story) -> (bool, String, Vec<Json>) {
         missing.push(json!({ "kind": "truncated", "text": text }));
     }
     let parents = story.tree.missing.len();
-    let text = if missing.is_empty() {
+    let is_empty = story.spans.is_empty() && story.logs.is_empty() && story.exemplars.is_empty();
+    let text = if is_empty && missing.is_empty() {
+        "nothing that is stored carries this ID; every part of the data was read".to_owned()
+    } else if missing.is_empty() {
         "every span's parent is here and every part of the data was read".to_owned()
     } else {
         let mut parts = Vec::new();
@@ -111,7 +114,7 @@ fn verdict(story: &Story) -> (bool, String, Vec<Json>) {
         }
         parts.join(", ")
     };
-    (missing.is_empty(), text, missing)
+    (missing.is_empty() && !is_empty, text, missing)
 }
 
 fn span_json(story: &Story, at: usize) -> Json {

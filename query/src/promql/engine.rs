@@ -3,17 +3,18 @@
 use std::cell::{Cell, RefCell};
 
 use model::Limits;
-use storage::{Budget, Notices};
+use storage::{Budget, Notices, RegexLimits};
 
 use super::annotations::Annotations;
 use super::ast::{Expr, Type};
 use super::error::QueryError;
 use super::exec::Evaluator;
 use super::labels::{compare, without_metadata};
-use super::parse::{ParseLimits, parse};
+use super::parse::parse;
 use super::source::SampleSource;
 use super::value::{Row, Value};
 use crate::kernels::Steps;
+use crate::limits::ParseLimits;
 
 /// Settings of evaluation.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +91,7 @@ impl Engine<'_> {
             notices: RefCell::new(Notices::default()),
             samples: Cell::new(0),
             series_max: self.limits.query_series_max,
+            regex: RegexLimits::of(self.limits),
             sets: RefCell::new(Vec::new()),
         };
         let value = evaluator.value(expr, question)?;

@@ -29,6 +29,6 @@ pub(crate) use error::QueryError;
 pub(crate) use format::format;
 pub(crate) use histogram::buckets as histogram_buckets;
 pub(crate) use labels::compare as labels_order;
-pub(crate) use parse::{ParseLimits, parse, parse_selector};
+pub(crate) use parse::{parse, parse_selector};
 pub(crate) use source::{SampleSource, SeriesSet, StoredMetrics};
 pub(crate) use value::{Cell, PointSeries, Row, Value};

@@ -19,4 +19,6 @@ pub(crate) use bits::{BitWriter, read_bits};
 pub(crate) use build::IdIndexBuilder;
 pub(crate) use fields::IdFields;
 pub(crate) use index::IdIndex;
-pub(crate) use normal::{hash_span_id, hash_text, hash_trace_id, hash_value, same_id, same_value};
+pub(crate) use normal::{
+    OneId, hash_span_id, hash_text, hash_trace_id, hash_value, same_id, same_value,
+};

@@ -63,6 +63,42 @@ pub(crate) fn hash_value(value: Value<'_>) -> Option<u64> {
     }
 }
 
+/// An ID to compare many texts with, read once.
+#[derive(Debug)]
+pub(crate) struct OneId<'a> {
+    text: &'a str,
+    number: Option<u128>,
+    /// What a text must end with, in lower case, if it ends with a letter or a digit.
+    last: Option<u8>,
+}
+
+impl<'a> OneId<'a> {
+    pub(crate) fn new(text: &'a str) -> OneId<'a> {
+        let trimmed = text.trim().as_bytes();
+        let number = parse_number(trimmed);
+        let last = match number {
+            Some(number) => Some(b"0123456789abcdef"[(number & 15) as usize]),
+            None => trimmed.last().map(u8::to_ascii_lowercase),
+        };
+        OneId { text, number, last }
+    }
+
+    /// Whether `other` writes the same ID, as [`same_id`] has it. Cost: nearly always one byte.
+    #[inline]
+    pub(crate) fn is(&self, other: &str) -> bool {
+        if let Some(last) = other.as_bytes().last()
+            && last.is_ascii_alphanumeric()
+            && Some(last.to_ascii_lowercase()) != self.last
+        {
+            return false;
+        }
+        match self.number {
+            Some(_) => parse_number(other.trim().as_bytes()) == self.number,
+            None => same_id(self.text, other),
+        }
+    }
+}
+
 /// Whether an attribute's value is the ID that `text` writes.
 pub(crate) fn same_value(value: Value<'_>, text: &str) -> bool {
     match value {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{
-    BitWriter, IdFields, IdIndex, IdIndexBuilder, hash_span_id, hash_text, hash_trace_id,
+    BitWriter, IdFields, IdIndex, IdIndexBuilder, OneId, hash_span_id, hash_text, hash_trace_id,
     read_bits, same_id,
 };
 use crate::StorageError;
@@ -41,6 +41,17 @@ fn text_and_binary_ids_meet() {
     assert_eq!(hash_text("CLM-2024-77"), hash_text("clm-2024-77"));
     assert!(!same_id("clm-2024-77", "clm202477"));
     assert!(!same_id("clm-1", "ab"));
+}
+
+proptest! {
+    /// An ID read once agrees with the comparison of two texts.
+    #[test]
+    fn an_id_read_once_compares_the_same(
+        left in "[ ]?[0-2aAfF-]{0,3}[zZ]?[ ]?",
+        right in "[ ]?[0-2aAfF-]{0,3}[zZ]?[ ]?",
+    ) {
+        prop_assert_eq!(OneId::new(&left).is(&right), same_id(&left, &right));
+    }
 }
 
 #[test]

@@ -60,7 +60,9 @@ impl Admission {
         }
         let (log, max) = (self.log_bytes.load(Ordering::Relaxed), core.options.wal_bytes_max);
         if log > max {
-            return Err(self.refuse(format!("the log has {log} bytes of {max} (storage.wal_max_bytes)")));
+            return Err(
+                self.refuse(format!("the log has {log} bytes of {max} (storage.wal_max_bytes)"))
+            );
         }
         let full = || self.memory() > core.options.memtable_bytes_max;
         if full() {

@@ -34,7 +34,6 @@ pub(crate) struct Counters {
     pub(crate) compactions: AtomicU64,
     pub(crate) compaction_failures: AtomicU64,
     pub(crate) compacted_bytes: AtomicU64,
-    pub(crate) dedup_hits: AtomicU64,
     pub(crate) replayed: AtomicU64,
     pub(crate) replay_failures: AtomicU64,
     pub(crate) retired_segments: AtomicU64,

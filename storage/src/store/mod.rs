@@ -75,6 +75,8 @@ pub struct StoreStats {
     /// In the order of the docs.
     pub gauges: Vec<Figure>,
     pub counters: Vec<Figure>,
+    /// Sums and counts: a name ends in `_sum` or `_count`.
+    pub summaries: Vec<Figure>,
 }
 
 /// What `verify` found.

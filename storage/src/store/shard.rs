@@ -15,7 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 
 use crate::segment::{Append, SegmentHandle, SegmentMeta};
-use crate::store::core::{Core, Counters};
+use crate::store::core::Core;
 use crate::store::dedup::{Claim, Dedup, RequestHash, Seen};
 use crate::store::engine::SignalEngine;
 use crate::store::flush::Frozen;
@@ -222,10 +222,7 @@ impl<E: SignalEngine> Shard<E> {
         let claim = loop {
             match self.dedup.claim(hash, self.core.now_ns()) {
                 Seen::New(claim) => break claim,
-                Seen::Duplicate => {
-                    Counters::add(&self.core.counters.dedup_hits, 1);
-                    return Ok(Ack { duplicate: true, ..Ack::default() });
-                }
+                Seen::Duplicate => return Ok(Ack { duplicate: true, ..Ack::default() }),
                 // The channel never carries anything: it closes.
                 Seen::Pending(mut over) => drop(over.changed().await),
             }

@@ -17,6 +17,10 @@ impl StoreStats {
         self.gauges.push((name, labels, value));
     }
 
+    fn summary(&mut self, name: &'static str, labels: Labels, value: f64) {
+        self.summaries.push((name, labels, value));
+    }
+
     fn counter(&mut self, name: &'static str, labels: Labels, value: f64) {
         self.counters.push((name, labels, value));
     }
@@ -55,8 +59,8 @@ fn shard<E: SignalEngine>(out: &mut StoreStats, shard: &Shard<E>) {
     out.gauge("memtable_rows", of(signal), shard.rows_in_memory() as f64);
     let unflushed = shard.unflushed_bytes.load(Ordering::Relaxed);
     out.gauge("wal_unflushed_bytes", of(signal), unflushed as f64);
-    out.counter("wal_fsync_seconds_sum", of(signal), load(&wal.sync_ns) / 1e9);
-    out.counter("wal_fsync_seconds_count", of(signal), load(&wal.syncs));
+    out.summary("wal_fsync_seconds_sum", of(signal), load(&wal.sync_ns) / 1e9);
+    out.summary("wal_fsync_seconds_count", of(signal), load(&wal.syncs));
     out.counter("wal_entries_total", of(signal), load(&wal.frames));
     out.counter("wal_appended_bytes_total", of(signal), load(&wal.appended_bytes));
     out.counter("wal_write_errors_total", of(signal), load(&wal.write_errors));

@@ -13,6 +13,8 @@ import { reveal, ROW, useSize, useVisible } from "./use";
 
 /** A tick's label needs so much room. Units: px. */
 const TICK_WIDTH = 62;
+/** Nearer to the right edge a label would stand in the next column. Units: px. */
+const LABEL_WIDTH = 48;
 
 export interface Window {
   /** Nanoseconds from the start of the story. */
@@ -46,6 +48,8 @@ export function Waterfall(props: Props) {
   }, [selected, rows]);
   const totalNs = Number(story.endNs - story.startNs);
   const ticks = ticksOf(shown.from, shown.to, Math.max(1, Math.floor(scaleWidth / TICK_WIDTH)));
+  const place = (tick: number) => (tick - shown.from) / (shown.to - shown.from);
+  const labelled = ticks.filter((tick) => (1 - place(tick)) * scaleWidth >= LABEL_WIDTH);
   return (
     <div class="fall">
       <div class="sticky" ref={head}>
@@ -54,11 +58,8 @@ export function Waterfall(props: Props) {
           <span class="t">time</span>
           <span class="n">what happened</span>
           <span class="ticks" ref={scale}>
-            {ticks.map((tick) => (
-              <span
-                key={tick}
-                style={{ left: `${(100 * (tick - shown.from)) / (shown.to - shown.from)}%` }}
-              >
+            {labelled.map((tick) => (
+              <span key={tick} style={{ left: `${100 * place(tick)}%` }}>
                 {tick === 0 ? "0" : duration(tick)}
               </span>
             ))}

@@ -60,6 +60,7 @@ pub(super) struct ExplicitDelta {
 }
 
 impl DeltaTable {
+    #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of shards")]
     fn with<R>(
         &self,
         key: u128,

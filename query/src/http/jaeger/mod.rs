@@ -70,7 +70,7 @@ where
     W: FnOnce(&Snapshot, &dyn Source, &Budget) -> Result<Json, StorageError> + Send + 'static,
 {
     let budget = query.source.budget();
-    let outcome = respond::run(&query.source, &budget, move |source, budget| {
+    let outcome = respond::run(query, &budget, move |source, budget| {
         work(&source.snapshot(&params.tenant), source, budget)
     })
     .await;
@@ -169,7 +169,7 @@ async fn trace(
         return failed(StatusCode::BAD_REQUEST, &format!("cannot parse trace ID {id:?}: not hex"));
     };
     let budget = query.source.budget();
-    let outcome = respond::run(&query.source, &budget, move |source, budget| {
+    let outcome = respond::run(&query, &budget, move |source, budget| {
         let snapshot = source.snapshot(&params.tenant);
         load(&snapshot, &trace_id, budget)
     })

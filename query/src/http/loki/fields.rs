@@ -27,7 +27,7 @@ async fn sample(call: &Call) -> Result<Vec<LogEntry>, Failure> {
     let bounds = window::bounds(&call.params, call.source.now_ns())?;
     let limit = window::count(&call.params, "line_limit", LINES_DEFAULT)?;
     let limit = limit.min(call.source.limits().query_entries_max.max(1));
-    let Expr::Log(log) = parse(call.params.get("query").unwrap_or(""))? else {
+    let Expr::Log(log) = parse(call.params.get("query").unwrap_or(""), call.limits())? else {
         return Err(Failure::bad_request("only log queries have fields"));
     };
     let window = LogWindow {
@@ -39,7 +39,7 @@ async fn sample(call: &Call) -> Result<Vec<LogEntry>, Failure> {
     let tenant = call.tenant().clone();
     call.run(move |source, budget| {
         let snapshot = source.snapshot(&tenant);
-        let mut ctx = Context::new(snapshot.logs(), budget, 0);
+        let mut ctx = Context::new(snapshot.logs(), budget, source.limits());
         Ok(run_log(&log, window, &mut ctx)?)
     })
     .await

@@ -19,12 +19,13 @@ const HIDDEN: [&str; 4] =
     ["__aggregated_metric__", "__pattern__", "__tenant_id__", "__stream_shard__"];
 
 /// The matchers of a stream selector; none where it is empty.
-fn selector(text: Option<&str>) -> Result<Vec<Matcher>, Failure> {
+fn selector(call: &Call, text: Option<&str>) -> Result<Vec<Matcher>, Failure> {
     let Some(text) = text.map(str::trim).filter(|text| !text.is_empty() && *text != "{}") else {
         return Ok(Vec::new());
     };
-    match parse(text)? {
-        Expr::Log(log) => Ok(matchers(&log)?),
+    let limits = call.limits();
+    match parse(text, limits)? {
+        Expr::Log(log) => Ok(matchers(&log, limits.regex)?),
         _ => Err(Failure::bad_request("only label matchers are supported")),
     }
 }
@@ -49,7 +50,7 @@ fn strings(texts: &BTreeSet<String>) -> String {
 }
 
 pub(super) async fn labels(call: Call) -> Answer {
-    let matchers = selector(call.params.get("query"))?;
+    let matchers = selector(&call, call.params.get("query"))?;
     let mut names = BTreeSet::new();
     for stream in streams(&call, matchers).await? {
         names.extend(stream.labels.iter().map(|(name, _)| name.to_owned()));
@@ -59,7 +60,7 @@ pub(super) async fn labels(call: Call) -> Answer {
 }
 
 pub(super) async fn label_values(call: Call, name: String) -> Answer {
-    let matchers = selector(call.params.get("query"))?;
+    let matchers = selector(&call, call.params.get("query"))?;
     let mut values = BTreeSet::new();
     // An empty answer turns Grafana's splitting by shard off.
     if !HIDDEN.contains(&name.as_str()) {
@@ -79,7 +80,7 @@ pub(super) async fn series(call: Call) -> Answer {
     let mut found = BTreeSet::new();
     let every = vec![String::new()];
     for text in if selectors.is_empty() { &every } else { &selectors } {
-        for stream in streams(&call, selector(Some(text))?).await? {
+        for stream in streams(&call, selector(&call, Some(text))?).await? {
             let pairs =
                 stream.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
             found.insert(pairs.collect::<Vec<_>>());
@@ -157,7 +158,7 @@ fn tally(
 }
 
 pub(super) async fn stats(call: Call) -> Answer {
-    let matchers = selector(call.params.get("query"))?;
+    let matchers = selector(&call, call.params.get("query"))?;
     let range = window::bounds(&call.params, call.source.now_ns())?;
     let tenant = call.tenant().clone();
     let (all, _notices) = call
@@ -215,7 +216,7 @@ type Volumes = Vec<(Pairs, BTreeMap<i64, u64>)>;
 
 /// Volumes by series and bucket, largest first. `step_ns` of 0 makes one bucket.
 async fn volumes(call: &Call, range: TimeRange, step_ns: i64) -> Result<Volumes, Failure> {
-    let matchers = selector(call.params.get("query"))?;
+    let matchers = selector(call, call.params.get("query"))?;
     let shape = VolumeShape::read(&call.params, &matchers)?;
     let tenant = call.tenant().clone();
     call.run(move |source, budget| {
@@ -283,7 +284,7 @@ pub(super) async fn volume_range(call: Call) -> Answer {
 const ALWAYS_SHOWN: [&str; 4] = ["cluster", "namespace", "instance", "pod"];
 
 pub(super) async fn detected_labels(call: Call) -> Answer {
-    let matchers = selector(call.params.get("query"))?;
+    let matchers = selector(&call, call.params.get("query"))?;
     let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for stream in streams(&call, matchers).await? {
         for (name, value) in stream.labels.iter().filter(|(name, _)| !HIDDEN.contains(name)) {

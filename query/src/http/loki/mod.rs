@@ -26,6 +26,7 @@ use super::Query;
 use super::params::{BadRequest, Params};
 use super::respond;
 use crate::Source;
+use crate::limits::ParseLimits;
 use crate::logql::LogqlError;
 
 /// Asks for labels by category, see api.md 4.2.
@@ -74,6 +75,10 @@ impl Call {
         Ok(Call { source: Arc::clone(&query.source), query, params, categorize })
     }
 
+    pub(super) fn limits(&self) -> ParseLimits {
+        ParseLimits::of(self.source.limits())
+    }
+
     pub(super) fn tenant(&self) -> &TenantId {
         &self.params.tenant
     }
@@ -84,7 +89,7 @@ impl Call {
         work: impl FnOnce(&dyn Source, &Budget) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let budget = self.source.budget();
-        respond::run(&self.source, &budget, work).await?
+        respond::run(&self.query, &budget, work).await?
     }
 }
 

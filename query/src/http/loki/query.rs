@@ -15,7 +15,7 @@ use model::TenantId;
 pub(super) async fn instant(call: Call) -> Answer {
     let now_ns = call.source.now_ns();
     let time_ns = window::instant(&call.params, now_ns)?;
-    let expr = parse(call.params.get("query").unwrap_or(""))?;
+    let expr = parse(call.params.get("query").unwrap_or(""), call.limits())?;
     if expr.is_log() {
         return Err(Failure::bad_request(
             "log queries are not supported as an instant query type, please change your query to a \
@@ -45,7 +45,7 @@ pub(super) async fn range(call: Call) -> Answer {
     let steps = window::steps(&call.params, bounds)?;
     let direction = window::direction(&call.params)?;
     let interval = window::interval(&call.params)?;
-    let expr = parse(call.params.get("query").unwrap_or(""))?;
+    let expr = parse(call.params.get("query").unwrap_or(""), call.limits())?;
     let (tenant, categorize) = (call.tenant().clone(), call.categorize);
     let Expr::Log(_) = &expr else {
         let body = call
@@ -62,7 +62,7 @@ pub(super) async fn range(call: Call) -> Answer {
             let Expr::Log(log) = &expr else { return Err(Failure::bad_request("not a log query")) };
             let started = source.now_ns();
             let snapshot = source.snapshot(&tenant);
-            let mut ctx = Context::new(snapshot.logs(), budget, 0);
+            let mut ctx = Context::new(snapshot.logs(), budget, source.limits());
             let mut entries = run_log(log, window, &mut ctx)?;
             thin_out(&mut entries, interval, direction);
             let envelope = Envelope {
@@ -93,7 +93,7 @@ fn metric(
 ) -> Result<String, Failure> {
     let started = source.now_ns();
     let snapshot = source.snapshot(tenant);
-    let mut ctx = Context::new(snapshot.logs(), budget, source.limits().query_series_max);
+    let mut ctx = Context::new(snapshot.logs(), budget, source.limits());
     let series = run_metric(expr, steps, &mut ctx)?;
     let envelope = Envelope {
         notices: ctx.notices,
@@ -130,7 +130,7 @@ fn thin_out(entries: &mut Vec<LogEntry>, interval: i64, direction: Direction) {
 /// The query laid out anew, or what is wrong with it.
 pub(super) async fn format(call: Call) -> Answer {
     let text = call.params.get("query").unwrap_or("");
-    Ok(match parse(text) {
+    Ok(match parse(text, call.limits()) {
         Ok(expr) => {
             let body = serde_json::json!({"status": "success", "data": format_line(&expr)});
             respond::json(StatusCode::OK, body.to_string())

@@ -14,14 +14,15 @@ use storage::{Budget, Matcher, MsRange, Snapshot, StorageError};
 
 use super::super::Query;
 use super::super::params::{Params, parse_duration_ns};
-use super::super::respond::{push_string, run};
+use super::super::respond::{push_string, run_within};
 use super::encode::{push_stats, push_value};
 use super::{Failure, Notes, respond, success, time_param};
 use crate::Source;
 use crate::kernels::Steps;
+use crate::limits::ParseLimits;
 use crate::promql::{
-    Answer, Engine, EngineOptions, ParseLimits, QueryError, Question, SampleSource, SeriesSet,
-    StoredMetrics, Value, format, parse,
+    Answer, Engine, EngineOptions, QueryError, Question, SampleSource, SeriesSet, StoredMetrics,
+    Value, format, parse,
 };
 
 /// The step of subqueries that name none: Prometheus' default evaluation interval. Units: ms.
@@ -92,7 +93,8 @@ async fn evaluate(
     };
     let budget = query.source.budget();
     let begun = query.source.now_ns();
-    let work = run(&query.source, &budget, move |source, budget| {
+    let timeout = timeout.filter(|&ms| ms > 0).map(|ms| Duration::from_millis(ms.unsigned_abs()));
+    let work = run_within(query, &budget, timeout, move |source, budget| {
         let text = params.get("query").unwrap_or("");
         let lazy = LazyMetrics { source, tenant: &params.tenant, snapshot: OnceCell::new() };
         let limits: &Limits = source.limits();
@@ -100,18 +102,7 @@ async fn evaluate(
         let answer = engine.run(Question { text, steps, is_instant })?;
         Ok(render(answer, is_instant, limit))
     });
-    let outcome: Result<Rendered, QueryError> = match timeout.filter(|&ms| ms > 0) {
-        Some(ms) => {
-            let limit = Duration::from_millis(ms.unsigned_abs());
-            tokio::time::timeout(limit, work).await.map_err(|_| {
-                QueryError::Storage(StorageError::new(
-                    storage::ErrorKind::Timeout,
-                    "query timed out",
-                ))
-            })??
-        }
-        None => work.await?,
-    };
+    let outcome: Result<Rendered, QueryError> = work.await?;
     let mut rendered = outcome?;
     if let Some(mode) = stats {
         let elapsed_ns = query.source.now_ns().saturating_sub(begun);

@@ -15,7 +15,8 @@ use super::super::respond::{
     push_float, push_labels, push_string, push_strings, push_time_ms, run,
 };
 use super::{Failure, Notes, respond, success, time_param};
-use crate::promql::{Expr, Kind, ParseLimits, labels_order, parse, parse_selector};
+use crate::limits::ParseLimits;
+use crate::promql::{Expr, Kind, labels_order, parse, parse_selector};
 
 /// What all these endpoints read of a request.
 struct Ask {
@@ -56,7 +57,7 @@ async fn answer(
     + 'static,
 ) -> Result<Response, Failure> {
     let budget = query.source.budget();
-    let outcome = run(&query.source, &budget, move |source, budget| {
+    let outcome = run(query, &budget, move |source, budget| {
         work(&ask, source.limits(), &source.snapshot(&ask.params.tenant), budget)
     });
     let (data, notes) = outcome.await??;

@@ -4,74 +4,15 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::{Request, StatusCode};
-use model::{BucketSpan, Histogram, Labels, Limits, TenantId};
-use storage::{Budget, Clock, Pool, Snapshot};
-use tower::ServiceExt as _;
+use model::{BucketSpan, Histogram, Labels, Limits};
 
 use super::encode::push_value;
-use crate::http::{BuildInfo, Query, QueryOptions};
+use crate::http::tests;
 use crate::kernels::{ABSENT, Steps};
 use crate::promql::{Row, Value};
 
-#[derive(Debug)]
-struct StillClock;
-
-impl Clock for StillClock {
-    fn now_ns(&self) -> i64 {
-        0
-    }
-
-    fn monotonic_ns(&self) -> u64 {
-        0
-    }
-}
-
-/// A source without data: queries that select nothing need no snapshot.
-#[derive(Debug)]
-struct Nothing {
-    limits: Limits,
-    pool: Pool,
-}
-
-impl crate::Source for Nothing {
-    fn snapshot(&self, _: &TenantId) -> Snapshot {
-        panic!("no data here")
-    }
-
-    fn budget(&self) -> Budget {
-        Budget::new(Arc::new(StillClock), 1, 0)
-    }
-
-    fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
-    fn now_ns(&self) -> i64 {
-        0
-    }
-}
-
 fn ask(request: Request<Body>) -> (StatusCode, String) {
-    let build = BuildInfo {
-        version: "3.0.0".to_owned(),
-        revision: "x".to_owned(),
-        branch: "x".to_owned(),
-        build_date: "20260101-00:00:00".to_owned(),
-    };
-    let options = QueryOptions { build, lookback_ms: 300_000, started_ns: 0 };
-    let source = Arc::new(Nothing { limits: Limits::default(), pool: Pool::new(1) });
-    let router = super::router(&Query::new(options, source));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let response = router.oneshot(request).await.unwrap();
-        let status = response.status();
-        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        (status, String::from_utf8(bytes.to_vec()).unwrap())
-    })
+    tests::ask(&tests::query(Limits::default()), request)
 }
 
 fn get(path: &str) -> (StatusCode, String) {

@@ -60,7 +60,7 @@ where
     W: FnOnce(&Snapshot, &Budget) -> Result<(Json, Notices), StorageError> + Send + 'static,
 {
     let budget = query.source.budget();
-    let outcome = respond::run(&query.source, &budget, move |source, budget| {
+    let outcome = respond::run(query, &budget, move |source, budget| {
         work(&source.snapshot(&params.tenant), budget)
     })
     .await;
@@ -179,7 +179,7 @@ async fn trace(
         return bad(request::bad_id(&text));
     };
     let budget = query.source.budget();
-    let outcome = respond::run(&query.source, &budget, move |source, budget| {
+    let outcome = respond::run(&query, &budget, move |source, budget| {
         source.snapshot(&params.tenant).traces().trace(&trace_id, budget)
     })
     .await;

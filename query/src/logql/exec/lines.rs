@@ -66,9 +66,9 @@ pub(crate) fn run_log<S: LogSource + ?Sized>(
     ctx: &mut Context<'_, S>,
 ) -> Result<Vec<LogEntry>> {
     let plan = push_down(log);
-    let pipeline = Pipeline::build(&plan.stages)?;
+    let pipeline = Pipeline::build(&plan.stages, ctx.regex)?;
     let scan = LogScan {
-        matchers: matchers(log)?,
+        matchers: matchers(log, ctx.regex)?,
         range: TimeRange { start_ns: window.start_ns, end_ns: window.end_ns },
         line_contains: plan.needles,
         attribute_hints: Vec::new(),

@@ -9,8 +9,9 @@ mod lines;
 mod range;
 mod vector;
 
+use model::Limits;
 use regex_automata::util::captures::Captures;
-use storage::{Budget, Notices};
+use storage::{Budget, Notices, RegexLimits};
 
 use super::ast::{Expr, Grouping, LabelReplace};
 use super::error::{LogqlError, Result};
@@ -48,29 +49,21 @@ pub(crate) struct Context<'a, S: LogSource + ?Sized> {
     pub(crate) budget: &'a Budget,
     /// Series of one answer; 0: no limit.
     pub(crate) series_max: usize,
+    pub(crate) regex: RegexLimits,
     pub(crate) notices: Notices,
     pub(crate) figures: QueryFigures,
 }
 
 impl<'a, S: LogSource + ?Sized> Context<'a, S> {
-    pub(crate) fn new(source: &'a S, budget: &'a Budget, series_max: usize) -> Self {
+    pub(crate) fn new(source: &'a S, budget: &'a Budget, limits: &Limits) -> Self {
         Context {
             source,
             budget,
-            series_max,
+            series_max: limits.query_series_max,
+            regex: RegexLimits::of(limits),
             notices: Notices::default(),
             figures: QueryFigures::default(),
         }
-    }
-
-    fn check_series(&self, count: usize) -> Result<()> {
-        if self.series_max != 0 && count > self.series_max {
-            return Err(LogqlError::Limit(format!(
-                "maximum of series ({}) reached for a single query",
-                self.series_max
-            )));
-        }
-        Ok(())
     }
 }
 
@@ -83,7 +76,7 @@ pub(crate) fn run_metric<S: LogSource + ?Sized>(
     ctx: &mut Context<'_, S>,
 ) -> Result<Vec<Series>> {
     let series = evaluate(expr, steps, None, ctx)?;
-    ctx.check_series(series.len())?;
+    ctx.budget.check_series(series.len(), ctx.series_max)?;
     Ok(series)
 }
 
@@ -116,7 +109,7 @@ fn evaluate<S: LogSource + ?Sized>(
         }
         Expr::LabelReplace(replace) => {
             let inner = evaluate(&replace.inner, steps, None, ctx)?;
-            label_replace(replace, inner)
+            label_replace(replace, inner, ctx.regex)
         }
     }
 }
@@ -132,8 +125,12 @@ fn operand<S: LogSource + ?Sized>(
     })
 }
 
-fn label_replace(replace: &LabelReplace, series: Vec<Series>) -> Result<Vec<Series>> {
-    let regex = anchored(&replace.regex).map_err(LogqlError::invalid)?;
+fn label_replace(
+    replace: &LabelReplace,
+    series: Vec<Series>,
+    limits: RegexLimits,
+) -> Result<Vec<Series>> {
+    let regex = anchored(&replace.regex, limits).map_err(LogqlError::invalid)?;
     let mut out = Vec::with_capacity(series.len());
     for mut one in series {
         let source = label(&one.labels, &replace.source).unwrap_or("").to_owned();

@@ -50,12 +50,12 @@ pub(super) fn run<S: LogSource + ?Sized>(
 ) -> Result<Vec<Series>> {
     let windows = Windows { steps, range: range.range_ns, offset: range.offset_ns };
     let plan = push_down(&range.log);
-    let extractor = Extractor::build(range, outer, &plan.stages)?;
+    let extractor = Extractor::build(range, outer, &plan.stages, ctx.regex)?;
     // Windows are open on the left and closed on the right; a scan's range is the other way round.
     let last = steps.at(steps.count().saturating_sub(1));
     let first_end = steps.start.saturating_sub(range.offset_ns);
     let scan = LogScan {
-        matchers: matchers(&range.log)?,
+        matchers: matchers(&range.log, ctx.regex)?,
         range: TimeRange {
             start_ns: first_end.saturating_sub(range.range_ns).saturating_add(1),
             end_ns: last.saturating_sub(range.offset_ns).saturating_add(1),
@@ -116,10 +116,8 @@ fn collect<S: LogSource + ?Sized>(
                 collector.add(row.time_ns, value, &mut labels);
             }
         }
-        if series_max != 0 && collector.kept.len() > series_max {
-            failure = Some(LogqlError::Limit(format!(
-                "maximum of series ({series_max}) reached for a single query"
-            )));
+        if let Err(error) = budget.check_series(collector.kept.len(), series_max) {
+            failure = Some(error.into());
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())

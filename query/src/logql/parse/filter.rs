@@ -17,6 +17,7 @@ impl Parser {
     fn label_filter_inner(&mut self, precedence_min: u8) -> Result<LabelFilter> {
         let mut lhs = self.label_filter_operand()?;
         loop {
+            let lhs_levels = self.tree;
             if self.is_keyword("or") {
                 if precedence_min > 1 {
                     return Ok(lhs);
@@ -35,6 +36,7 @@ impl Parser {
             } else {
                 return Ok(lhs);
             }
+            self.grown(lhs_levels.max(self.tree) + 1)?;
         }
     }
 
@@ -55,6 +57,7 @@ impl Parser {
             self.expect_sign(")")?;
             return Ok(inner);
         }
+        self.tree = 1;
         let name = self.expect_name()?;
         let Token::Sign(sign) = *self.peek() else { return self.unexpected("") };
         self.at += 1;

@@ -61,10 +61,12 @@ impl Parser {
                 break;
             }
             self.at += 1;
+            let lhs_levels = self.tree;
             let matching = self.matching()?;
             // The power operator binds to the right, all others to the left.
             let rhs =
                 self.expression(if op == BinaryOp::Pow { precedence } else { precedence + 1 })?;
+            self.grown(lhs_levels.max(self.tree) + 1)?;
             lhs = fold(op, lhs, rhs, matching);
         }
         Ok(lhs)
@@ -127,6 +129,13 @@ impl Parser {
     }
 
     fn operand(&mut self) -> Result<Expr> {
+        self.tree = 0;
+        let expr = self.operand_inner()?;
+        self.grown(self.tree + 1)?;
+        Ok(expr)
+    }
+
+    fn operand_inner(&mut self) -> Result<Expr> {
         match self.peek().clone() {
             Token::Sign("{") => self.log_query(),
             Token::Sign("(") => {

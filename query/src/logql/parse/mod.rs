@@ -11,32 +11,29 @@ use super::ast::Expr;
 use super::check::check;
 use super::error::{LogqlError, Result};
 use super::lex::{Spanned, Token, lex};
-
-/// Levels of nesting. Source: reliability.md 5, `query.max_expr_depth`.
-const DEPTH_MAX: usize = 100;
-/// Length of a query. Units: bytes. Source: reliability.md 5, `query.max_expr_bytes`.
-const QUERY_BYTES_MAX: usize = 64 << 10;
+use crate::limits::{ParseLimits, TREE_DEPTH_MAX};
 
 /// Reads and checks a query.
 ///
-/// Errors: Syntax, Invalid.
-pub(crate) fn parse(text: &str) -> Result<Expr> {
-    if text.len() > QUERY_BYTES_MAX {
-        return Err(LogqlError::Limit(format!(
-            "query is longer than {QUERY_BYTES_MAX} bytes (limits.query.max_expr_bytes)"
-        )));
+/// Errors: Syntax, Invalid, Limit.
+pub(crate) fn parse(text: &str, limits: ParseLimits) -> Result<Expr> {
+    if let Some(message) = limits.too_long(text) {
+        return Err(LogqlError::Limit(message));
     }
-    let mut parser = Parser { tokens: lex(text)?, at: 0, depth: 0 };
+    let mut parser = Parser { tokens: lex(text)?, at: 0, limits, depth: 0, tree: 0 };
     let expr = parser.expression(0)?;
     parser.expect_end()?;
-    check(&expr)?;
+    check(&expr, limits.regex)?;
     Ok(expr)
 }
 
 struct Parser {
     tokens: Vec<Spanned>,
     at: usize,
+    limits: ParseLimits,
     depth: usize,
+    /// Levels of the expression or condition parsed last, chains of operators included.
+    tree: usize,
 }
 
 impl Parser {
@@ -120,15 +117,22 @@ impl Parser {
 
     /// Runs `inner` one level deeper.
     fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        if self.depth >= DEPTH_MAX {
-            return Err(LogqlError::Limit(format!(
-                "query nests deeper than {DEPTH_MAX} levels (limits.query.max_expr_depth)"
-            )));
+        if self.depth >= self.limits.depth_max {
+            return Err(LogqlError::Limit(self.limits.too_deep(self.depth + 1)));
         }
         self.depth += 1;
         let outcome = inner(self);
         self.depth -= 1;
         outcome
+    }
+
+    /// Notes that what was parsed last has so many levels.
+    fn grown(&mut self, levels: usize) -> Result<()> {
+        self.tree = levels;
+        if levels > TREE_DEPTH_MAX {
+            return Err(LogqlError::Limit(self.limits.too_deep(levels)));
+        }
+        Ok(())
     }
 
     /// `a, b, c)` after the opening parenthesis.

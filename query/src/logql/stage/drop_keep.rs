@@ -1,10 +1,10 @@
 //! `drop a, b="c"` and `keep a, b=~"c"`.
 
-use storage::Matcher;
+use storage::{Matcher, RegexLimits};
 
 use super::super::ast::NamedMatcher;
 use super::super::labels::{ERROR, ERROR_DETAILS, LabelSet, PRESERVE_ERROR};
-use super::label_filter::matcher;
+use super::super::regex::matcher;
 use super::{Line, Stage};
 
 #[derive(Debug)]
@@ -14,12 +14,12 @@ struct Selected {
 }
 
 impl Selected {
-    fn build(labels: &[NamedMatcher]) -> Result<Vec<Selected>, String> {
+    fn build(labels: &[NamedMatcher], limits: RegexLimits) -> Result<Vec<Selected>, String> {
         let selected = |label: &NamedMatcher| {
             Ok(match label {
                 NamedMatcher::Name(name) => Selected { name: name.clone(), matcher: None },
                 NamedMatcher::Matcher(expr) => {
-                    Selected { name: expr.name.clone(), matcher: Some(matcher(expr)?) }
+                    Selected { name: expr.name.clone(), matcher: Some(matcher(expr, limits)?) }
                 }
             })
         };
@@ -34,8 +34,11 @@ impl Selected {
 #[derive(Debug)]
 struct Drop(Vec<Selected>);
 
-pub(super) fn build_drop(labels: &[NamedMatcher]) -> Result<Box<dyn Stage>, String> {
-    Ok(Box::new(Drop(Selected::build(labels)?)))
+pub(super) fn build_drop(
+    labels: &[NamedMatcher],
+    limits: RegexLimits,
+) -> Result<Box<dyn Stage>, String> {
+    Ok(Box::new(Drop(Selected::build(labels, limits)?)))
 }
 
 impl Stage for Drop {
@@ -57,8 +60,11 @@ impl Stage for Drop {
 #[derive(Debug)]
 struct Keep(Vec<Selected>);
 
-pub(super) fn build_keep(labels: &[NamedMatcher]) -> Result<Box<dyn Stage>, String> {
-    Ok(Box::new(Keep(Selected::build(labels)?)))
+pub(super) fn build_keep(
+    labels: &[NamedMatcher],
+    limits: RegexLimits,
+) -> Result<Box<dyn Stage>, String> {
+    Ok(Box::new(Keep(Selected::build(labels, limits)?)))
 }
 
 impl Stage for Keep {

@@ -3,12 +3,12 @@
 //! A value that cannot be compared marks the record with `__error__` and lets it pass.
 //! Source: Loki 3.7, `pkg/logql/log/label_filter.go`.
 
-use storage::{MatchOp, Matcher};
+use storage::{Matcher, RegexLimits};
 
-use super::super::ast::{Compare, LabelFilter, MatcherExpr};
+use super::super::ast::{Compare, LabelFilter};
 use super::super::labels::{ERROR, LabelSet};
 use super::super::number::{parse_bytes, parse_go_duration};
-use super::super::regex::rust_pattern;
+use super::super::regex::matcher;
 use super::ip::IpMatcher;
 use super::{Line, Stage};
 
@@ -25,27 +25,17 @@ enum Filter {
     Ip { name: String, negative: bool, matcher: IpMatcher },
 }
 
-/// Compiles the matcher of a label.
-pub(super) fn matcher(expr: &MatcherExpr) -> Result<Matcher, String> {
-    let is_regex = matches!(expr.op, MatchOp::Regex | MatchOp::NotRegex);
-    let value = if is_regex { rust_pattern(&expr.value) } else { expr.value.clone() };
-    Matcher::new(&expr.name, expr.op, &value).map_err(|error| error.to_string())
-}
-
-pub(super) fn build(filter: &LabelFilter) -> Result<Box<dyn Stage>, String> {
-    Ok(Box::new(Filter::build(filter)?))
+pub(super) fn build(filter: &LabelFilter, limits: RegexLimits) -> Result<Box<dyn Stage>, String> {
+    Ok(Box::new(Filter::build(filter, limits)?))
 }
 
 impl Filter {
-    fn build(filter: &LabelFilter) -> Result<Filter, String> {
+    fn build(filter: &LabelFilter, limits: RegexLimits) -> Result<Filter, String> {
+        let side = |filter: &LabelFilter| Filter::build(filter, limits).map(Box::new);
         Ok(match filter {
-            LabelFilter::And(lhs, rhs) => {
-                Filter::And(Box::new(Filter::build(lhs)?), Box::new(Filter::build(rhs)?))
-            }
-            LabelFilter::Or(lhs, rhs) => {
-                Filter::Or(Box::new(Filter::build(lhs)?), Box::new(Filter::build(rhs)?))
-            }
-            LabelFilter::Text(expr) => Filter::Text(matcher(expr)?),
+            LabelFilter::And(lhs, rhs) => Filter::And(side(lhs)?, side(rhs)?),
+            LabelFilter::Or(lhs, rhs) => Filter::Or(side(lhs)?, side(rhs)?),
+            LabelFilter::Text(expr) => Filter::Text(matcher(expr, limits)?),
             LabelFilter::Number { name, op, value } => {
                 Filter::Number { name: name.clone(), op: *op, value: *value }
             }

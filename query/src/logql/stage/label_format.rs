@@ -1,5 +1,7 @@
 //! `label_format target=source, other="{{ template }}"`.
 
+use storage::RegexLimits;
+
 use super::super::ast::{FormatSource, LabelFormat};
 use super::super::labels::{Category, ERROR, ERROR_DETAILS, LabelSet};
 use super::super::template::Template;
@@ -14,7 +16,10 @@ enum Source {
     Template(Box<Template>),
 }
 
-pub(super) fn build(formats: &[LabelFormat]) -> Result<Box<dyn Stage>, String> {
+pub(super) fn build(
+    formats: &[LabelFormat],
+    limits: RegexLimits,
+) -> Result<Box<dyn Stage>, String> {
     let mut built: Vec<(String, Source)> = Vec::with_capacity(formats.len());
     for format in formats {
         let target = &format.target;
@@ -29,7 +34,7 @@ pub(super) fn build(formats: &[LabelFormat]) -> Result<Box<dyn Stage>, String> {
         let source = match &format.source {
             FormatSource::Label(name) => Source::Rename(name.clone()),
             FormatSource::Template(text) => Source::Template(Box::new(
-                Template::parse(text)
+                Template::parse(text, limits)
                     .map_err(|why| format!("invalid template for label '{target}': {why}"))?,
             )),
         };

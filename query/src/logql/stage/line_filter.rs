@@ -2,6 +2,7 @@
 
 use memchr::memmem::Finder;
 use regex_automata::meta::Regex;
+use storage::RegexLimits;
 
 use super::super::ast::{LineFilter, LineOp, Needle};
 use super::super::labels::LabelSet;
@@ -24,7 +25,7 @@ enum Needles {
     Ip(IpMatcher),
 }
 
-pub(super) fn build(filter: &LineFilter) -> Result<Box<dyn Stage>, String> {
+pub(super) fn build(filter: &LineFilter, limits: RegexLimits) -> Result<Box<dyn Stage>, String> {
     let mut needles = Vec::with_capacity(filter.needles.len());
     for needle in &filter.needles {
         needles.push(match (needle, filter.op) {
@@ -36,7 +37,7 @@ pub(super) fn build(filter: &LineFilter) -> Result<Box<dyn Stage>, String> {
                 Needles::Text(Box::new(Finder::new(text.as_bytes()).into_owned()))
             }
             (Needle::Text(text), LineOp::Regex | LineOp::NotRegex) => {
-                Needles::Regex(Box::new(unanchored(text)?))
+                Needles::Regex(Box::new(unanchored(text, limits)?))
             }
             (Needle::Text(text), LineOp::Pattern | LineOp::NotPattern) => {
                 Needles::Pattern(Pattern::parse_filter(text)?)

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use storage::RegexLimits;
+
 use super::super::labels::LabelSet;
 use super::super::template::Template;
 use super::{Line, Stage};
@@ -11,8 +13,9 @@ pub(super) const TEMPLATE_ERROR: &str = "TemplateFormatErr";
 #[derive(Debug)]
 struct LineFormat(Template);
 
-pub(super) fn build(text: &str) -> Result<Box<dyn Stage>, String> {
-    let template = Template::parse(text).map_err(|why| format!("invalid line template: {why}"))?;
+pub(super) fn build(text: &str, limits: RegexLimits) -> Result<Box<dyn Stage>, String> {
+    let template =
+        Template::parse(text, limits).map_err(|why| format!("invalid line template: {why}"))?;
     Ok(Box::new(LineFormat(template)))
 }
 

@@ -21,6 +21,8 @@ mod unpack;
 use std::borrow::Cow;
 use std::fmt;
 
+use storage::RegexLimits;
+
 use super::ast::StageExpr;
 use super::error::{LogqlError, Result};
 use super::labels::LabelSet;
@@ -53,24 +55,24 @@ pub(crate) trait Stage: fmt::Debug + Send + Sync {
 
 /// Makes a stage of its expression. This is the registry: a new stage is a file and a line here.
 ///
-/// Errors: Invalid where a pattern, a regular expression or a template is none.
-pub(crate) fn build(expr: &StageExpr) -> Result<Box<dyn Stage>> {
+/// Errors: Invalid where a pattern, a regular expression or a template is none, or beyond a limit.
+pub(crate) fn build(expr: &StageExpr, limits: RegexLimits) -> Result<Box<dyn Stage>> {
     let stage: std::result::Result<Box<dyn Stage>, String> = match expr {
-        StageExpr::LineFilter(filter) => line_filter::build(filter),
+        StageExpr::LineFilter(filter) => line_filter::build(filter, limits),
         StageExpr::Json(fields) if fields.is_empty() => Ok(Box::new(json::Json)),
         StageExpr::Json(fields) => json_path::build(fields),
         StageExpr::Logfmt { strict, keep_empty, fields } => {
             logfmt::build(*strict, *keep_empty, fields)
         }
-        StageExpr::Regexp(pattern) => regexp::build(pattern),
+        StageExpr::Regexp(pattern) => regexp::build(pattern, limits),
         StageExpr::Pattern(pattern) => pattern::build(pattern),
         StageExpr::Unpack => Ok(Box::new(unpack::Unpack)),
-        StageExpr::LabelFilter(filter) => label_filter::build(filter),
-        StageExpr::LineFormat(template) => line_format::build(template),
-        StageExpr::LabelFormat(formats) => label_format::build(formats),
+        StageExpr::LabelFilter(filter) => label_filter::build(filter, limits),
+        StageExpr::LineFormat(template) => line_format::build(template, limits),
+        StageExpr::LabelFormat(formats) => label_format::build(formats, limits),
         StageExpr::Decolorize => Ok(Box::new(decolorize::Decolorize)),
-        StageExpr::Drop(labels) => drop_keep::build_drop(labels),
-        StageExpr::Keep(labels) => drop_keep::build_keep(labels),
+        StageExpr::Drop(labels) => drop_keep::build_drop(labels, limits),
+        StageExpr::Keep(labels) => drop_keep::build_keep(labels, limits),
     };
     stage.map_err(|why| {
         LogqlError::invalid(format!("stage '{}' : {why}", super::format::stage(expr)))

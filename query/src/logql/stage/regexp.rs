@@ -1,6 +1,7 @@
 //! `regexp "(?P<method>\\w+) (?P<path>\\S+)"`: named groups become labels.
 
 use regex_automata::meta::Regex;
+use storage::RegexLimits;
 
 use super::super::labels::{DUPLICATE_SUFFIX, LabelSet, sanitize_into};
 use super::super::regex::unanchored;
@@ -13,8 +14,8 @@ struct Regexp {
     names: Vec<(usize, String)>,
 }
 
-pub(super) fn build(pattern: &str) -> Result<Box<dyn Stage>, String> {
-    let regex = unanchored(pattern)?;
+pub(super) fn build(pattern: &str, limits: RegexLimits) -> Result<Box<dyn Stage>, String> {
+    let regex = unanchored(pattern, limits)?;
     let mut names: Vec<(usize, String)> = Vec::new();
     let groups = regex.group_info().pattern_names(regex_automata::PatternID::ZERO);
     for (group, name) in groups.enumerate() {

@@ -1,5 +1,7 @@
 //! Executes a parsed template.
 
+use storage::RegexLimits;
+
 use super::super::labels::LabelSet;
 use super::functions::call;
 use super::value::Value;
@@ -13,6 +15,7 @@ pub(super) struct Record<'a> {
     pub(super) line: &'a str,
     pub(super) time_ns: i64,
     pub(super) labels: &'a LabelSet,
+    pub(super) regex: RegexLimits,
 }
 
 struct Scope<'a> {

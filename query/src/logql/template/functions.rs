@@ -93,12 +93,12 @@ const FUNCTIONS: &[(&str, usize, usize, Function)] = &[
     ("substr", 3, 3, |a, _| text(substring(a[0].to_int(), a[1].to_int(), &a[2].as_text()?))),
     ("alignLeft", 2, 2, |a, _| text(align(a[0].to_int(), &a[1].as_text()?, false))),
     ("alignRight", 2, 2, |a, _| text(align(a[0].to_int(), &a[1].as_text()?, true))),
-    ("count", 2, 2, |a, _| {
-        let regex = unanchored(&a[0].as_text()?)?;
+    ("count", 2, 2, |a, record| {
+        let regex = unanchored(&a[0].as_text()?, record.regex)?;
         Ok(Value::Int(regex.find_iter(a[1].as_text()?.as_bytes()).count() as i64))
     }),
-    ("regexReplaceAll", 3, 3, |a, _| regex_replace(a, true)),
-    ("regexReplaceAllLiteral", 3, 3, |a, _| regex_replace(a, false)),
+    ("regexReplaceAll", 3, 3, |a, record| regex_replace(a, record, true)),
+    ("regexReplaceAllLiteral", 3, 3, |a, record| regex_replace(a, record, false)),
     ("urlencode", 1, 1, |a, _| text(url_encode(&a[0].as_text()?))),
     ("urldecode", 1, 1, |a, _| text(url_decode(&a[0].as_text()?)?)),
     ("b64enc", 1, 1, |a, _| text(STANDARD.encode(a[0].as_text()?))),
@@ -421,8 +421,8 @@ fn align(width: i64, source: &str, right: bool) -> String {
     if right { pad + source } else { source.to_owned() + &pad }
 }
 
-fn regex_replace(arguments: &[Value], expands: bool) -> Outcome {
-    let regex = unanchored(&arguments[0].as_text()?)?;
+fn regex_replace(arguments: &[Value], record: &Record<'_>, expands: bool) -> Outcome {
+    let regex = unanchored(&arguments[0].as_text()?, record.regex)?;
     let source = arguments[1].as_text()?;
     let replacement = arguments[2].as_text()?;
     let mut out = String::with_capacity(source.len());

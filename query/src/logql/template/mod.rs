@@ -11,12 +11,16 @@ mod printf;
 mod time;
 mod value;
 
+use storage::RegexLimits;
+
 use super::labels::LabelSet;
 
 /// A parsed template.
 #[derive(Debug)]
 pub(crate) struct Template {
     nodes: Vec<Node>,
+    /// Of the patterns that its functions are given.
+    regex: RegexLimits,
 }
 
 #[derive(Debug)]
@@ -59,8 +63,8 @@ impl Template {
     /// Reads a template.
     ///
     /// Errors: what is wrong with it, unknown functions too.
-    pub(crate) fn parse(text: &str) -> Result<Template, String> {
-        Ok(Template { nodes: parse::parse(text)? })
+    pub(crate) fn parse(text: &str, regex: RegexLimits) -> Result<Template, String> {
+        Ok(Template { nodes: parse::parse(text)?, regex })
     }
 
     /// Writes the text that the template makes of a record.
@@ -73,7 +77,8 @@ impl Template {
         labels: &LabelSet,
         out: &mut String,
     ) -> Result<(), String> {
-        eval::execute(&self.nodes, &eval::Record { line, time_ns, labels }, out)
+        let record = eval::Record { line, time_ns, labels, regex: self.regex };
+        eval::execute(&self.nodes, &record, out)
     }
 
     /// Adds the labels that the template reads.

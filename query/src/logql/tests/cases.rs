@@ -6,10 +6,9 @@ use serde_json::Value;
 
 use super::super::ast::{Expr, RangeAggregation};
 use super::super::labels::{Hints, LabelSet};
-use super::super::parse::parse;
 use super::super::pipeline::{Extractor, Pipeline, working_set};
 use super::super::stage::Line;
-use super::{Score, conformance, json_lines};
+use super::{Score, conformance, json_lines, limits, parse};
 
 type Pairs = BTreeMap<String, String>;
 
@@ -61,7 +60,8 @@ fn pipeline_case(case: &Value) -> Result<(), String> {
     let query = case["query"].as_str().unwrap();
     let expr = parse(query).map_err(|error| format!("{query}: {error}"))?;
     let Expr::Log(log) = expr else { return Err(format!("{query} is no log query")) };
-    let pipeline = Pipeline::build(&log.stages).map_err(|error| error.to_string())?;
+    let pipeline =
+        Pipeline::build(&log.stages, limits().regex).map_err(|error| error.to_string())?;
     let (mut set, mut line) = record(case, Hints::default());
     let keep = pipeline.process(&mut line, &mut set);
     let expect = &case["expect"];
@@ -105,7 +105,8 @@ fn sample_case(case: &Value) -> Result<(), String> {
     let query = case["query"].as_str().unwrap();
     let expr = parse(query).map_err(|error| format!("{query}: {error}"))?;
     let (range, outer) = range_of(&expr).ok_or("no range aggregation")?;
-    let extractor = Extractor::build(range, outer, &range.log.stages).map_err(|e| e.to_string())?;
+    let extractor = Extractor::build(range, outer, &range.log.stages, limits().regex)
+        .map_err(|e| e.to_string())?;
     let (mut set, mut line) = record(case, extractor.hints.clone());
     let sample = extractor.extract(&mut line, &mut set);
     let expect = &case["expect"];

@@ -8,10 +8,9 @@ use storage::Direction;
 use super::super::ast::Expr;
 use super::super::exec::{Context, Series, run_log, run_metric};
 use super::super::number::parse_duration;
-use super::super::parse::parse;
 use super::super::pipeline::LogWindow;
 use super::memory::{MemoryLogs, budget};
-use super::{Score, conformance, json_lines};
+use super::{Score, conformance, json_lines, parse};
 use crate::kernels::{Steps, is_absent};
 
 type Pairs = BTreeMap<String, String>;
@@ -123,7 +122,8 @@ fn run_case(case: &Value, logs: &MemoryLogs) -> Result<(), String> {
     }
     let expr = parsed.map_err(|error| error.to_string())?;
     let budget = budget();
-    let mut ctx = Context::new(logs, &budget, 0);
+    let limits = model::Limits::default();
+    let mut ctx = Context::new(logs, &budget, &limits);
     let steps = if case["type"] == "instant" {
         Steps::instant(nanoseconds(case, ["time", "time_ns"]).ok_or("no time")?)
     } else {
@@ -198,4 +198,18 @@ fn compliance_cases() {
         score.record(case["id"].as_str().unwrap(), outcome);
     }
     score.settle();
+}
+
+/// As deep as a query can be, on the stack of a test's thread.
+#[test]
+fn a_long_chain_is_evaluated() {
+    let (logs, budget, limits) = (MemoryLogs::default(), budget(), model::Limits::default());
+    let steps = Steps { start: 0, end: 0, step: 1 };
+    for chain in [vec!["vector(1)"; 450].join(" + "), vec!["vector(1)"; 90].join(" ^ ")] {
+        let expr = parse(&chain).unwrap();
+        let mut ctx = Context::new(&logs, &budget, &limits);
+        let series = run_metric(&expr, steps, &mut ctx).unwrap();
+        let want = if chain.contains('^') { 1.0 } else { 450.0 };
+        assert_eq!(series[0].values, [want]);
+    }
 }

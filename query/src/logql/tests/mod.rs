@@ -12,6 +12,10 @@ mod script;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use super::ast::Expr;
+use super::error::Result;
+use crate::limits::ParseLimits;
+
 /// The folder of conformance data, or nothing (with a word about it) where there is none.
 pub(super) fn conformance() -> Option<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
@@ -28,6 +32,16 @@ pub(super) fn conformance() -> Option<PathBuf> {
     found
 }
 
+/// The bounds that a server has unless told otherwise.
+pub(super) fn limits() -> ParseLimits {
+    ParseLimits::of(&model::Limits::default())
+}
+
+/// Reads a query under them.
+pub(super) fn parse(query: &str) -> Result<Expr> {
+    super::parse::parse(query, limits())
+}
+
 /// Collects the outcome of one corpus and holds it against the list.
 pub(super) struct Score {
     corpus: &'static str,
@@ -40,7 +54,11 @@ impl Score {
         Score { corpus, total: 0, failed: Vec::new() }
     }
 
-    pub(super) fn record(&mut self, name: impl Into<String>, outcome: Result<(), String>) {
+    pub(super) fn record(
+        &mut self,
+        name: impl Into<String>,
+        outcome: std::result::Result<(), String>,
+    ) {
         self.total += 1;
         if let Err(why) = outcome {
             self.failed.push((name.into(), why));

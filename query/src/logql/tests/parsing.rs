@@ -6,9 +6,8 @@ use super::super::ast::Expr;
 use super::super::format::line;
 use super::super::labels::sanitize_into;
 use super::super::number::parse_duration;
-use super::super::parse::parse;
 use super::super::stage::{PathStep, Pattern, parse_field, parse_path};
-use super::{Score, conformance, json_lines};
+use super::{Score, conformance, json_lines, parse};
 
 fn check(case: &Value) -> Result<(), String> {
     let query = case["query"].as_str().unwrap();

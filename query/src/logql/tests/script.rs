@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use super::super::ast::Expr;
 use super::super::exec::{Context, Series, run_metric};
 use super::super::number::parse_duration;
-use super::super::parse::parse;
 use super::engine::close;
 use super::memory::{MemoryLogs, budget};
-use super::{Score, conformance};
+use super::{Score, conformance, parse};
 use crate::kernels::{Steps, is_absent};
 
 type Pairs = BTreeMap<String, String>;
@@ -169,7 +168,8 @@ fn values(text: &str) -> Vec<Option<f64>> {
 fn verdict(eval: &Eval, logs: &MemoryLogs) -> Result<(), String> {
     let outcome = parse(&eval.query).and_then(|expr| {
         let budget = budget();
-        let mut ctx = Context::new(logs, &budget, 0);
+        let limits = model::Limits::default();
+        let mut ctx = Context::new(logs, &budget, &limits);
         run_metric(&expr, eval.steps, &mut ctx).map(|series| (expr, series))
     });
     let mut ordered = false;

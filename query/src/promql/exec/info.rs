@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use foldhash::fast::RandomState;
 use model::{Labels, METRIC_NAME};
-use storage::{MatchOp, Matcher};
+use storage::{MatchOp, Matcher, RegexLimits};
 
 use super::super::ast::{At, Ends, Expr, Kind, Length, Selector, Shift};
 use super::super::error::QueryError;
@@ -28,7 +28,7 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<(), QueryError> {
         let base = self.collect(&args[0], steps)?;
-        let wanted = Wanted::of(args.get(1))?;
+        let wanted = Wanted::of(args.get(1), self.regex)?;
         let is_info: Vec<bool> =
             base.iter().map(|row| wanted.is_info(row.labels.metric_name())).collect();
         let infos = self.infos(&args[0], &base, &is_info, &wanted, steps)?;
@@ -64,7 +64,8 @@ impl Evaluator<'_> {
             // What is not narrowed here is found out when the sides are joined.
             if !pattern.is_empty()
                 && pattern.len() <= ALTERNATIVES_BYTES_MAX
-                && let Ok(matcher) = Matcher::new(label, MatchOp::Regex, &pattern)
+                && let Ok(matcher) =
+                    Matcher::new(label, MatchOp::Regex, &pattern, self.regex.any_length())
             {
                 matchers.push(matcher);
             }
@@ -189,7 +190,8 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(selector: Option<&Expr>) -> Result<Wanted, QueryError> {
+    fn of(selector: Option<&Expr>, limits: RegexLimits) -> Result<Wanted, QueryError> {
+        let limits = limits.any_length();
         let matchers: &[Matcher] = match selector.map(|expr| &expr.kind) {
             Some(Kind::Selector(selector)) => &selector.matchers,
             _ => &[],
@@ -199,9 +201,9 @@ impl Wanted {
         let says_which =
             names.iter().any(|matcher| matches!(matcher.op, MatchOp::Equal | MatchOp::Regex));
         if names.is_empty() {
-            names.push(Matcher::new(METRIC_NAME, MatchOp::Equal, "target_info")?);
+            names.push(Matcher::new(METRIC_NAME, MatchOp::Equal, "target_info", limits)?);
         } else if !says_which {
-            names.push(Matcher::new(METRIC_NAME, MatchOp::Regex, ".+_info")?);
+            names.push(Matcher::new(METRIC_NAME, MatchOp::Regex, ".+_info", limits)?);
         }
         Ok(Wanted { names, data })
     }

@@ -1,7 +1,7 @@
 //! Functions that change labels: once a row, not once a step.
 
-use regex_automata::meta::Regex;
-use regex_automata::util::{captures::Captures, syntax};
+use regex_automata::util::captures::Captures;
+use storage::ErrorKind;
 
 use super::super::ast::Expr;
 use super::super::error::QueryError;
@@ -9,9 +9,6 @@ use super::super::labels::with;
 use super::super::text::quoted;
 use super::{Evaluator, Sink};
 use crate::kernels::Steps;
-
-/// Bytes of an automaton. Source: reliability.md 5, `regex_program_bytes`.
-const REGEX_PROGRAM_BYTES_MAX: usize = 1 << 20;
 
 impl Evaluator<'_> {
     pub(super) fn label_replace(
@@ -24,15 +21,12 @@ impl Evaluator<'_> {
         let template = self.text(&args[2])?;
         let source = self.text(&args[3])?;
         let pattern = self.text(&args[4])?;
-        let regex = Regex::builder()
-            .configure(Regex::config().nfa_size_limit(Some(REGEX_PROGRAM_BYTES_MAX)))
-            .syntax(syntax::Config::new().dot_matches_new_line(true))
-            .build(&format!("^(?:{pattern})$"))
-            .map_err(|_| {
-                QueryError::execution(format!(
-                    "invalid regular expression in label_replace(): {pattern}"
-                ))
-            })?;
+        let regex = self.regex.anchored(&pattern).map_err(|error| match error.kind() {
+            ErrorKind::Invalid => QueryError::execution(format!(
+                "invalid regular expression in label_replace(): {pattern}"
+            )),
+            _ => QueryError::Storage(error),
+        })?;
         if target.is_empty() || target.contains(char::REPLACEMENT_CHARACTER) {
             return Err(QueryError::execution(format!(
                 "invalid destination label name in label_replace(): {target}"

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use model::{Labels, METRIC_NAME};
-use storage::{Budget, MatchOp, Matcher, MsRange, Notices};
+use storage::{Budget, MatchOp, Matcher, MsRange, Notices, RegexLimits};
 
 use super::annotations::Annotations;
 use super::ast::{At, BinaryOp, Expr, Kind, Length, Selector, Shift};
@@ -50,6 +50,7 @@ pub(crate) struct Evaluator<'a> {
     pub(super) samples: Cell<u64>,
     /// Series that one selector may match; 0: no limit.
     pub(super) series_max: usize,
+    pub(super) regex: RegexLimits,
     pub(super) sets: RefCell<Vec<Selected>>,
 }
 
@@ -215,12 +216,7 @@ impl Evaluator<'_> {
             return Ok(set);
         }
         let set: Rc<dyn SeriesSet> = self.source.select(matchers, range, self.budget)?.into();
-        let count = set.series().len();
-        if self.series_max != 0 && count > self.series_max {
-            let max = self.series_max;
-            let message = format!("query selects {count} series (limits.query.max_series={max})");
-            return Err(QueryError::execution(message));
-        }
+        self.budget.check_series(set.series().len(), self.series_max)?;
         self.notices.borrow_mut().merge(set.notices().clone());
         self.sets.borrow_mut().push((key, range, Rc::clone(&set)));
         Ok(set)

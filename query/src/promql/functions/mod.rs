@@ -294,15 +294,20 @@ pub(crate) static FUNCTIONS: &[Function] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse::{ParseLimits, parse};
+    use super::super::parse::parse;
     use super::FUNCTIONS;
+    use crate::limits::ParseLimits;
 
     #[test]
     fn the_table_ascends_and_its_examples_parse() {
         for pair in FUNCTIONS.windows(2) {
             assert!(pair[0].name < pair[1].name, "{} before {}", pair[0].name, pair[1].name);
         }
-        let limits = ParseLimits { bytes_max: 1000, depth_max: 100 };
+        let limits = ParseLimits::of(&model::Limits {
+            expression_bytes_max: 1000,
+            expression_depth_max: 100,
+            ..model::Limits::default()
+        });
         for function in FUNCTIONS {
             assert!(function.doc.ends_with('.'), "{}", function.name);
             let parsed = parse(function.example, limits);

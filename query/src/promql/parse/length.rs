@@ -76,7 +76,7 @@ impl Parser<'_> {
             }
             chain += 1;
             if chain > self.limits.depth_max {
-                return Err(self.too_deep(self.limits.depth_max));
+                return Err(self.too_deep(chain));
             }
             lhs = Length::Binary { op, lhs: Box::new(lhs), rhs: Box::new(rhs) };
         }

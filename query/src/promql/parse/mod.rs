@@ -4,7 +4,7 @@
 
 mod length;
 
-use model::{Limits, METRIC_NAME};
+use model::METRIC_NAME;
 use storage::{MatchOp, Matcher};
 
 use super::ast::{
@@ -16,26 +16,7 @@ use super::error::ParseError;
 use super::functions::find;
 use super::lex::{Keyword, Lexeme, Token, lex};
 use super::text::{number, quoted, unquote};
-
-/// Levels of the finished tree, chains of operators included: what recursion over it may need.
-const TREE_DEPTH_MAX: usize = 500;
-
-/// How large a query may be.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ParseLimits {
-    pub(crate) bytes_max: usize,
-    pub(crate) depth_max: usize,
-}
-
-impl ParseLimits {
-    pub(crate) fn of(limits: &Limits) -> ParseLimits {
-        let or_none = |limit: usize| if limit == 0 { usize::MAX } else { limit };
-        ParseLimits {
-            bytes_max: or_none(limits.expression_bytes_max),
-            depth_max: or_none(limits.expression_depth_max).min(TREE_DEPTH_MAX),
-        }
-    }
-}
+use crate::limits::{ParseLimits, TREE_DEPTH_MAX};
 
 /// Parses and checks a query.
 ///
@@ -74,12 +55,7 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn new(input: &'a str, limits: ParseLimits) -> Result<Parser<'a>, ParseError> {
-        if input.len() > limits.bytes_max {
-            let message = format!(
-                "query is {} bytes long (limits.query.max_expr_bytes={})",
-                input.len(),
-                limits.bytes_max
-            );
+        if let Some(message) = limits.too_long(input) {
             return Err(ParseError::new(0, message));
         }
         let (lexemes, lex_error) = lex(input);
@@ -181,19 +157,18 @@ impl<'a> Parser<'a> {
     fn enter(&mut self) -> Result<(), ParseError> {
         self.nesting += 1;
         if self.nesting > self.limits.depth_max {
-            return Err(self.too_deep(self.limits.depth_max));
+            return Err(self.too_deep(self.nesting));
         }
         Ok(())
     }
 
-    fn too_deep(&self, limit: usize) -> ParseError {
-        let message = format!("query is nested too deeply (limits.query.max_expr_depth={limit})");
-        ParseError::new(self.lexeme().start, message)
+    fn too_deep(&self, levels: usize) -> ParseError {
+        ParseError::new(self.lexeme().start, self.limits.too_deep(levels))
     }
 
     fn built(&mut self, depth: usize) -> Result<(), ParseError> {
         self.depth = depth;
-        if depth > TREE_DEPTH_MAX { Err(self.too_deep(TREE_DEPTH_MAX)) } else { Ok(()) }
+        if depth > TREE_DEPTH_MAX { Err(self.too_deep(depth)) } else { Ok(()) }
     }
 
     /// An expression of operators that bind at least as tightly as `floor`.
@@ -511,7 +486,7 @@ impl<'a> Parser<'a> {
             self.matchers(&mut matchers, &mut names)?;
         }
         if let Some(name) = &name {
-            matchers.push(equal(METRIC_NAME, name, first.start)?);
+            matchers.push(self.matcher(METRIC_NAME, MatchOp::Equal, name, first.start)?);
         }
         if name.is_some()
             && let [one, other, ..] = names.as_slice()
@@ -549,7 +524,12 @@ impl<'a> Parser<'a> {
                 Token::MatchRegex => MatchOp::Regex,
                 Token::MatchNotRegex => MatchOp::NotRegex,
                 _ if lexeme.token == Token::Text => {
-                    matchers.push(equal(METRIC_NAME, &label, lexeme.start)?);
+                    matchers.push(self.matcher(
+                        METRIC_NAME,
+                        MatchOp::Equal,
+                        &label,
+                        lexeme.start,
+                    )?);
                     names.push(label);
                     self.after_matcher()?;
                     continue;
@@ -562,12 +542,20 @@ impl<'a> Parser<'a> {
             if label == METRIC_NAME && op == MatchOp::Equal && !names.is_empty() {
                 names.push(value.clone());
             }
-            matchers.push(
-                Matcher::new(&label, op, &value)
-                    .map_err(|error| ParseError::new(lexeme.start, error.to_string()))?,
-            );
+            matchers.push(self.matcher(&label, op, &value, lexeme.start)?);
             self.after_matcher()?;
         }
+    }
+
+    fn matcher(
+        &self,
+        name: &str,
+        op: MatchOp,
+        value: &str,
+        at: usize,
+    ) -> Result<Matcher, ParseError> {
+        Matcher::new(name, op, value, self.limits.regex)
+            .map_err(|error| ParseError::new(at, error.to_string()))
     }
 
     /// A comma, or the closing brace, which stays.
@@ -709,11 +697,6 @@ fn shift_of(expr: &mut Expr) -> Option<&mut Shift> {
         Kind::Subquery { shift, .. } => Some(shift),
         _ => None,
     }
-}
-
-fn equal(name: &str, value: &str, at: usize) -> Result<Matcher, ParseError> {
-    Matcher::new(name, MatchOp::Equal, value)
-        .map_err(|error| ParseError::new(at, error.to_string()))
 }
 
 /// Whether a token outside of braces can be a metric's name.

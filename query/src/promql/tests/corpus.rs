@@ -3,8 +3,9 @@
 use std::fs;
 
 use super::super::format::format;
-use super::super::parse::{ParseLimits, parse};
+use super::super::parse::parse;
 use super::conformance;
+use crate::limits::ParseLimits;
 
 /// Strings that are no UTF-8 are not kept byte for byte.
 const NOT_YET: [&str; 1] = ["count_values(\"wrong label!\\xff\", metric)"];
@@ -12,7 +13,11 @@ const NOT_YET: [&str; 1] = ["count_values(\"wrong label!\\xff\", metric)"];
 #[test]
 fn the_corpus_parses_and_prints_as_in_prometheus() {
     let Some(path) = conformance("promql/parse/queries.jsonl") else { return };
-    let limits = ParseLimits { bytes_max: 1 << 20, depth_max: 400 };
+    let limits = ParseLimits::of(&model::Limits {
+        expression_bytes_max: 1 << 20,
+        expression_depth_max: 400,
+        ..model::Limits::default()
+    });
     let (mut total, mut texts) = (0, 0);
     let mut wrong = Vec::new();
     for line in fs::read_to_string(path).unwrap().lines() {

@@ -3,19 +3,22 @@
 use proptest::prelude::*;
 
 use super::super::engine::Question;
-use super::super::parse::{ParseLimits, parse};
+use super::super::parse::parse;
 use super::engine;
 use super::memory::{MemorySource, budget};
 use crate::kernels::Steps;
+use crate::limits::ParseLimits;
 use crate::promql::format;
 
-const LIMITS: ParseLimits = ParseLimits { bytes_max: 64 << 10, depth_max: 100 };
+fn limits() -> ParseLimits {
+    ParseLimits::of(&model::Limits::default())
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
     fn any_text_parses_or_fails(text in "\\PC{0,60}") {
-        let _either = parse(&text, LIMITS);
+        let _either = parse(&text, limits());
     }
 
     #[test]
@@ -27,9 +30,9 @@ proptest! {
         ]), 0..14),
     ) {
         let text = words.join(" ");
-        if let Ok(expr) = parse(&text, LIMITS) {
+        if let Ok(expr) = parse(&text, limits()) {
             let printed = format(&expr);
-            let again = parse(&printed, LIMITS);
+            let again = parse(&printed, limits());
             prop_assert!(again.is_ok(), "{text:?} prints as {printed:?}: {again:?}");
         }
     }
@@ -38,14 +41,14 @@ proptest! {
 #[test]
 fn nesting_has_a_limit() {
     let deep = format!("{}1{}", "(".repeat(200), ")".repeat(200));
-    assert!(parse(&deep, LIMITS).unwrap_err().message.contains("nested too deeply"));
+    assert!(parse(&deep, limits()).unwrap_err().message.contains("nested too deeply"));
     let chain = vec!["a"; 2000].join(" + ");
-    assert!(parse(&chain, LIMITS).unwrap_err().message.contains("nested too deeply"));
-    assert!(parse(&"-".repeat(60_000), LIMITS).is_err());
+    assert!(parse(&chain, limits()).unwrap_err().message.contains("nested too deeply"));
+    assert!(parse(&"-".repeat(60_000), limits()).is_err());
     let lengths = format!("a[{}1{}]", "(".repeat(5000), ")".repeat(5000));
-    assert!(parse(&lengths, LIMITS).is_err());
+    assert!(parse(&lengths, limits()).is_err());
     let long = "a".repeat(70_000);
-    assert!(parse(&long, LIMITS).unwrap_err().message.contains("max_expr_bytes"));
+    assert!(parse(&long, limits()).unwrap_err().message.contains("max_expr_bytes"));
 }
 
 #[test]

@@ -7,8 +7,9 @@ use storage::MatchOp;
 
 use super::super::ast::Kind;
 use super::super::histogram;
-use super::super::parse::{ParseLimits, parse};
+use super::super::parse::parse;
 use super::super::text::number;
+use crate::limits::ParseLimits;
 
 /// One position of a series.
 #[derive(Debug, Clone)]
@@ -61,7 +62,11 @@ pub(crate) fn labels(metric: &str) -> Result<Labels, String> {
         return Ok(Labels::default());
     }
     // A selector needs a condition that is not empty; labels do not.
-    let limits = ParseLimits { bytes_max: 1 << 20, depth_max: 100 };
+    let limits = ParseLimits::of(&model::Limits {
+        expression_bytes_max: 1 << 20,
+        expression_depth_max: 100,
+        ..model::Limits::default()
+    });
     let parsed = parse(metric, limits).map_err(|error| error.render(metric))?;
     let Kind::Selector(selector) = parsed.kind else { return Err(format!("no metric: {metric}")) };
     if selector.matchers.iter().any(|matcher| matcher.op != MatchOp::Equal) {

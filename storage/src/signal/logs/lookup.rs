@@ -4,10 +4,11 @@ use memchr::memmem::Finder;
 use model::{AttributesRef, BodyKind, LogRow, LogsBatch, Value};
 
 use super::index::with_text;
+use super::memtable::MemBatch;
 use super::scan::Segment;
 use super::schema::{BODY, BODY_ANY, RecordBlock, SPAN_ID, TRACE_ID};
 use crate::columns::{BlockAt, ColumnBlock, ReadScratch};
-use crate::ids::{IdFields, hash_text, same_id, same_value};
+use crate::ids::{IdFields, OneId, hash_span_id, hash_text, hash_trace_id, same_value};
 use crate::text::{NeedleTokens, in_token};
 use crate::{IdQuery, StorageError};
 
@@ -17,6 +18,10 @@ pub(super) struct WantedId<'a> {
     id: &'a IdQuery,
     /// The text as given and, if that differs, in lower case: as a word of a line.
     words: Vec<String>,
+    /// One for each of `words`.
+    finders: Vec<Finder<'static>>,
+    /// Of the text, and of the IDs that it was read as: `0x` before the digits is no part of them.
+    fingerprints: Vec<u64>,
 }
 
 impl<'a> WantedId<'a> {
@@ -29,7 +34,13 @@ impl<'a> WantedId<'a> {
                 words.push(lower);
             }
         }
-        WantedId { id, words }
+        let finders = words.iter().map(|word| Finder::new(word).into_owned()).collect();
+        let mut fingerprints = vec![hash_text(&id.text)];
+        fingerprints.extend(id.trace_id.as_ref().map(hash_trace_id));
+        fingerprints.extend(id.span_id.as_ref().map(hash_span_id));
+        fingerprints.sort_unstable();
+        fingerprints.dedup();
+        WantedId { id, words, finders, fingerprints }
     }
 
     fn is_id(&self, trace_id: &[u8], span_id: &[u8]) -> bool {
@@ -38,7 +49,7 @@ impl<'a> WantedId<'a> {
     }
 
     fn is_in_line(&self, line: &[u8]) -> bool {
-        self.words.iter().any(|word| has_word(line, word.as_bytes()))
+        self.finders.iter().any(|finder| has_word(line, finder))
     }
 
     fn is_in_attributes(&self, attributes: AttributesRef<'_>, id_fields: &IdFields) -> bool {
@@ -47,53 +58,77 @@ impl<'a> WantedId<'a> {
             .any(|(key, value)| id_fields.contains(key) && same_value(value, &self.id.text))
     }
 
-    /// Whether a record of a memtable carries it.
-    pub(super) fn is_in(&self, batch: &LogsBatch, row: &LogRow, id_fields: &IdFields) -> bool {
+    /// The records of a memtable's batch that carry it. Texts lie in the batch's arena as they
+    /// came, so one search of the arena and one of the fingerprints pass over nearly all batches.
+    pub(super) fn rows_in(&self, batch: &MemBatch, id_fields: &IdFields) -> Vec<u32> {
+        let ids = batch.ids(id_fields);
+        let batch = &batch.batch;
+        let may_hold = ids.is_structured
+            || self.fingerprints.iter().any(|&fingerprint| ids.may_hold(fingerprint))
+            || self.finders.iter().any(|finder| finder.find(&batch.arena).is_some());
+        if !may_hold {
+            return Vec::new();
+        }
+        let rows = batch.rows.iter().zip(0u32..);
+        rows.filter(|(row, _)| self.is_in(batch, row, id_fields))
+            .map(|(_, number)| number)
+            .collect()
+    }
+
+    fn is_in(&self, batch: &LogsBatch, row: &LogRow, id_fields: &IdFields) -> bool {
         self.is_id(&row.trace_id, &row.span_id)
             || self.is_in_line(batch.line(row).as_bytes())
             || self.is_in_attributes(batch.attributes(row), id_fields)
     }
 
-    /// Blocks of a segment that may hold it.
+    /// Blocks of a segment that may hold it, each with whether a line may: the others' bodies need
+    /// no search.
     ///
     /// Errors: Corrupt, Io.
-    pub(super) fn candidates(&self, segment: &Segment) -> Result<Vec<usize>, StorageError> {
+    pub(super) fn candidates(&self, segment: &Segment) -> Result<Vec<(usize, bool)>, StorageError> {
         let blocks = segment.stats.len();
-        let Some(index) = &segment.index else { return Ok((0..blocks).collect()) };
+        let Some(index) = &segment.index else {
+            return Ok((0..blocks).map(|block| (block, true)).collect());
+        };
         let mut candidates = vec![false; blocks];
-        for block in index.ids.lookup(hash_text(&self.id.text))? {
-            if let Some(candidate) = candidates.get_mut(block as usize) {
-                *candidate = true;
+        for &fingerprint in &self.fingerprints {
+            for block in index.ids.lookup(fingerprint)? {
+                if let Some(candidate) = candidates.get_mut(block as usize) {
+                    *candidate = true;
+                }
             }
         }
+        let mut lines = vec![false; blocks];
         for word in &self.words {
             let mut holds = vec![true; blocks];
             index.text.retain(&NeedleTokens::of_text(word.as_bytes()), &mut holds)?;
-            for (candidate, holds) in candidates.iter_mut().zip(holds) {
-                *candidate |= holds;
+            for (line, holds) in lines.iter_mut().zip(holds) {
+                *line |= holds;
             }
         }
-        Ok((0..blocks).filter(|&block| candidates[block]).collect())
+        let may_hold = candidates.into_iter().zip(lines).enumerate();
+        let may_hold = may_hold.filter(|(_, (by_id, line))| *by_id || *line);
+        Ok(may_hold.map(|(block, (_, line))| (block, line)).collect())
     }
 
-    /// The records of a block that carry it.
+    /// The records of a block that carry it, which [`WantedId::candidates`] gave.
     ///
     /// Errors: Corrupt, Io.
     pub(super) fn read(
         &self,
         segment: &Segment,
-        block: usize,
+        (block, in_lines): (usize, bool),
         scratch: &mut ReadScratch,
     ) -> Result<LogsBatch, StorageError> {
         let at = segment.at(block)?;
         let mut fields = RecordBlock::default();
         segment.records.load(&segment.file, at, TRACE_ID..SPAN_ID + 1, &mut fields, scratch)?;
-        segment.records.load(&segment.file, at, BODY..BODY_ANY + 1, &mut fields, scratch)?;
         let mut hits = vec![false; at.rows as usize];
         for (row, hit) in hits.iter_mut().enumerate() {
             *hit = self.is_id(fields.bytes(TRACE_ID, row), fields.bytes(SPAN_ID, row));
         }
-        if !self.words.is_empty() {
+        if in_lines && !self.words.is_empty() {
+            segment.records.load(&segment.file, at, BODY..BODY_ANY + 1, &mut fields, scratch)?;
             self.mark_lines(&fields, &mut hits);
         }
         self.mark_attributes(segment, at, &mut hits, scratch)?;
@@ -102,12 +137,11 @@ impl<'a> WantedId<'a> {
     }
 
     fn mark_lines(&self, fields: &RecordBlock, hits: &mut [bool]) {
-        let finders: Vec<Finder<'_>> = self.words.iter().map(Finder::new).collect();
         for (row, hit) in hits.iter_mut().enumerate() {
             let (kind, body) = fields.body(row);
             if kind == BodyKind::Any {
                 with_text(Value::parse(body), |line| *hit |= self.is_in_line(line));
-            } else if finders.iter().any(|finder| finder.find(body).is_some()) {
+            } else {
                 *hit |= self.is_in_line(body);
             }
         }
@@ -123,10 +157,11 @@ impl<'a> WantedId<'a> {
         // Without an index nobody knows which fields were declared: then any may be the ID.
         let is_field =
             |key: &str| segment.index.as_ref().is_none_or(|index| index.id_fields.contains(key));
+        let id = OneId::new(&self.id.text);
         for (key, _, column) in segment.attributes.columns() {
             if is_field(key) {
                 let values = segment.file.read(column, at, scratch)?;
-                self.mark(hits, &values, |text| same_id(text, &self.id.text));
+                self.mark(hits, &values, |text| id.is(text));
             }
         }
         let rest = segment.file.read(segment.attributes.rest_column(), at, scratch)?;
@@ -151,12 +186,14 @@ impl<'a> WantedId<'a> {
 }
 
 /// Whether `word` stands in `line` and no token reaches beyond its ends.
-fn has_word(line: &[u8], word: &[u8]) -> bool {
+fn has_word(line: &[u8], word: &Finder<'_>) -> bool {
+    let needle = word.needle();
     let joins = |at: Option<usize>, end: Option<&u8>| {
         let neighbour = at.and_then(|at| line.get(at));
         neighbour.is_some_and(|&byte| in_token(byte)) && end.is_some_and(|&byte| in_token(byte))
     };
-    memchr::memmem::find_iter(line, word).any(|start| {
-        !joins(start.checked_sub(1), word.first()) && !joins(Some(start + word.len()), word.last())
+    word.find_iter(line).any(|start| {
+        let end = start + needle.len();
+        !joins(start.checked_sub(1), needle.first()) && !joins(Some(end), needle.last())
     })
 }

@@ -239,10 +239,7 @@ impl LogsReader {
             source += 1;
             for batch in memtable.batches() {
                 budget.check()?;
-                let rows = batch.batch.rows.iter().zip(0u32..);
-                let rows =
-                    rows.filter(|(row, _)| wanted.is_in(&batch.batch, row, &memtable.id_fields));
-                let rows = rows.map(|(_, number)| number).collect();
+                let rows = wanted.rows_in(&batch, &memtable.id_fields);
                 found.push(LogBlock { batch: batch.batch, rows }, source, &mut seen);
             }
         }

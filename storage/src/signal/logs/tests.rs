@@ -14,7 +14,7 @@ use super::*;
 use crate::segment::{
     Append, EncodeContext, EncodedSegment, MemorySource, SegmentMeta, SegmentSource,
 };
-use crate::{Clock, MatchOp, Options};
+use crate::{Clock, MatchOp, Options, RegexLimits};
 
 #[derive(Debug, Clone, PartialEq)]
 enum Body {
@@ -366,7 +366,8 @@ proptest! {
         let reader = reader(&parts);
         let service = service.map(|service| format!("svc-{service}"));
         let matchers = service.iter().map(|service| {
-            Matcher::new("service_name", MatchOp::Equal, service).unwrap()
+            let limits = RegexLimits::of(&model::Limits::default());
+            Matcher::new("service_name", MatchOp::Equal, service, limits).unwrap()
         });
         let range = TimeRange { start_ns, end_ns: start_ns + length_ns };
         let scan = LogScan {
@@ -507,6 +508,24 @@ fn an_id_is_found_as_a_word_and_as_an_attribute() {
         assert_eq!(lookup(&reader, "req-77"), 1);
         assert_eq!(lookup(&reader, "4711"), 1);
         assert_eq!(lookup(&reader, "absent"), 0);
+    }
+}
+
+#[test]
+fn an_id_that_was_read_from_another_spelling_is_found() {
+    let mut traced = plain(1, "no id in the line");
+    traced.trace = 7;
+    let records = vec![traced, plain(2, "nor here")];
+    let level0 = flush(&[&records]);
+    let level1 = compact(&level0);
+    for (memtables, segments) in
+        [(vec![memtable(&[&records])], Vec::new()), (Vec::new(), level0), (Vec::new(), level1)]
+    {
+        let reader = LogsReader::new(memtables, segments);
+        let text = format!("0x{}", hex::encode(trace_id(7)));
+        let id = IdQuery { text, trace_id: Some(trace_id(7)), span_id: None };
+        let (blocks, _) = reader.lookup(&id, 100, &budget()).unwrap();
+        assert_eq!(blocks.iter().map(|block| block.rows.len()).sum::<usize>(), 1);
     }
 }
 

@@ -9,7 +9,7 @@ mod speed;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{Labels, MetricsBatch, Sample, Series};
+use model::{Labels, Limits, MetricsBatch, Sample, Series};
 
 use super::encode::encode;
 use super::memtable::Memtable;
@@ -19,7 +19,9 @@ use crate::segment::{
     Append, EncodeContext, EncodedSegment, FileMeta, MemorySource, OpenSegment, SegmentHandle,
     SegmentMeta, SegmentSource,
 };
-use crate::{Budget, Clock, MatchOp, Matcher, MetricsReader, MsRange, Options, SampleBuf};
+use crate::{
+    Budget, Clock, MatchOp, Matcher, MetricsReader, MsRange, Options, RegexLimits, SampleBuf,
+};
 
 #[derive(Debug)]
 struct StillClock;
@@ -112,7 +114,7 @@ fn reader(memtables: &[&Arc<Memtable>], segments: &[EncodedSegment]) -> MetricsR
 }
 
 fn matcher(name: &str, op: MatchOp, value: &str) -> Matcher {
-    Matcher::new(name, op, value).unwrap()
+    Matcher::new(name, op, value, RegexLimits::of(&Limits::default())).unwrap()
 }
 
 fn everything() -> Vec<Matcher> {

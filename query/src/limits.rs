@@ -1,0 +1,50 @@
+//! How large the text of a query may be: the same bounds for every language.
+
+use model::Limits;
+use storage::RegexLimits;
+
+/// Levels of the finished tree, chains of operators included: what recursion over it may need,
+/// whatever the settings say.
+pub(crate) const TREE_DEPTH_MAX: usize = 500;
+
+/// Bounds of one query's text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ParseLimits {
+    pub(crate) bytes_max: usize,
+    pub(crate) depth_max: usize,
+    pub(crate) regex: RegexLimits,
+}
+
+impl ParseLimits {
+    /// The bounds that a tenant's limits set; 0 there means none, but of depth never more than
+    /// [`TREE_DEPTH_MAX`].
+    pub(crate) fn of(limits: &Limits) -> ParseLimits {
+        let or_none = |limit: usize| if limit == 0 { usize::MAX } else { limit };
+        ParseLimits {
+            bytes_max: or_none(limits.expression_bytes_max),
+            depth_max: or_none(limits.expression_depth_max).min(TREE_DEPTH_MAX),
+            regex: RegexLimits::of(limits),
+        }
+    }
+
+    /// What is wrong with the length of a query's text, if anything.
+    pub(crate) fn too_long(&self, text: &str) -> Option<String> {
+        let (bytes, max) = (text.len(), self.bytes_max);
+        (bytes > max)
+            .then(|| format!("query is {bytes} bytes long (limits.query.max_expr_bytes={max})"))
+    }
+
+    /// Says that a query nests `levels` deep, of which `max` are allowed.
+    pub(crate) fn too_deep(&self, levels: usize) -> String {
+        if levels > TREE_DEPTH_MAX {
+            return format!(
+                "query is nested too deeply: {levels} levels or more, at most {TREE_DEPTH_MAX} are \
+                 possible"
+            );
+        }
+        let max = self.depth_max;
+        format!(
+            "query is nested too deeply: {levels} levels or more (limits.query.max_expr_depth={max})"
+        )
+    }
+}
