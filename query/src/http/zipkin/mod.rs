@@ -61,10 +61,13 @@ where
 {
     let budget = query.source.budget();
     let outcome = respond::run(query, &budget, move |source, budget| {
-        work(&source.snapshot(&params.tenant), budget)
+        let snapshot = source.snapshot(&params.tenant);
+        let (body, mut notices) = work(&snapshot, budget)?;
+        notices.merge(snapshot.notices().clone());
+        Ok((body, notices))
     })
     .await;
-    match outcome.and_then(|inner| inner) {
+    match outcome.and_then(|inner: Result<_, StorageError>| inner) {
         Ok((body, notices)) => found(&body, &notices),
         Err(error) => respond::text(status_of(&error), error.to_string()),
     }
@@ -180,10 +183,13 @@ async fn trace(
     };
     let budget = query.source.budget();
     let outcome = respond::run(&query, &budget, move |source, budget| {
-        source.snapshot(&params.tenant).traces().trace(&trace_id, budget)
+        let snapshot = source.snapshot(&params.tenant);
+        let (blocks, mut notices) = snapshot.traces().trace(&trace_id, budget)?;
+        notices.merge(snapshot.notices().clone());
+        Ok((blocks, notices))
     })
     .await;
-    match outcome.and_then(|inner| inner) {
+    match outcome.and_then(|inner: Result<_, StorageError>| inner) {
         Ok((blocks, notices)) => match assemble::spans(&blocks).as_slice() {
             [] => {
                 let message = format!("{text} not found");
