@@ -63,7 +63,8 @@ impl Server {
         let ingest = Ingest::new(config.ingest.clone(), decoder, sink);
         let pool = Pool::new(config.storage.pool_threads);
         let source = Arc::new(StoreSource { store: Arc::clone(&store), pool });
-        let options = QueryOptions { build: build_info(), lookback_ms: config.lookback_ms };
+        let options =
+            QueryOptions { build: build_info(), lookback_ms: config.lookback_ms, started_ns };
         let query = Query::new(options, source);
 
         let admin = Arc::new(Admin {

@@ -1,6 +1,7 @@
 //! The HTTP dialects, one file each. Every dialect is served at the root where its paths are its
 //! own and under `/ds/<name>` always.
 
+mod alertmanager;
 mod jaeger;
 mod loki;
 mod lookup;
@@ -11,6 +12,7 @@ mod stats;
 mod tempo;
 #[cfg(test)]
 mod tests;
+mod zipkin;
 
 use std::sync::Arc;
 
@@ -36,6 +38,8 @@ pub struct QueryOptions {
     pub build: BuildInfo,
     /// PromQL's lookback. Units: ms.
     pub lookback_ms: i64,
+    /// When the server started. Units: ns since the Unix epoch.
+    pub started_ns: i64,
 }
 
 /// The query side of the server.
@@ -64,6 +68,10 @@ impl Query {
             .nest("/ds/tempo", counted("tempo", tempo::data_source_router(self)))
             .merge(counted("jaeger", jaeger::router(self)))
             .nest("/ds/jaeger", counted("jaeger", jaeger::data_source_router(self)))
+            .merge(counted("zipkin", zipkin::router(self)))
+            .nest("/ds/zipkin", counted("zipkin", zipkin::router(self)))
+            .merge(counted("alertmanager", alertmanager::router(self)))
+            .nest("/ds/alertmanager", counted("alertmanager", alertmanager::router(self)))
             .merge(counted("tercet", lookup::router(self)))
     }
 

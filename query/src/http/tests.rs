@@ -62,7 +62,7 @@ pub(super) fn query(limits: Limits) -> Arc<Query> {
         branch: "x".to_owned(),
         build_date: "20260101-00:00:00".to_owned(),
     };
-    let options = QueryOptions { build, lookback_ms: 300_000 };
+    let options = QueryOptions { build, lookback_ms: 300_000, started_ns: 0 };
     Query::new(options, Arc::new(Nothing { limits, pool: Pool::new(1) }))
 }
 

@@ -47,13 +47,18 @@ pub(crate) fn find(
         }
         ControlFlow::Continue(())
     })?;
-    let mut found: Vec<([u8; 16], i64)> = newest.into_iter().collect();
-    found.sort_by_key(|(trace_id, start_ns)| (std::cmp::Reverse(*start_ns), *trace_id));
-    found.truncate(search.limit);
-    Ok((found.into_iter().map(|(trace_id, _)| trace_id).collect(), notices))
+    Ok((newest_first(newest.into_iter().collect(), search.limit), notices))
 }
 
-fn has_tag(batch: &SpansBatch, row: &model::SpanRow, key: &str, wanted: &str) -> bool {
+/// At most `limit` traces of those given with a time, the newest first.
+pub(crate) fn newest_first(mut found: Vec<([u8; 16], i64)>, limit: usize) -> Vec<[u8; 16]> {
+    found.sort_by_key(|(trace_id, start_ns)| (std::cmp::Reverse(*start_ns), *trace_id));
+    found.truncate(limit);
+    found.into_iter().map(|(trace_id, _)| trace_id).collect()
+}
+
+/// Whether a span has a tag, as Jaeger sees it.
+pub(crate) fn has_tag(batch: &SpansBatch, row: &model::SpanRow, key: &str, wanted: &str) -> bool {
     let of = |attributes: model::AttributesRef<'_>| {
         attributes.iter().any(|(name, value)| name == key && is_text(value, wanted))
     };

@@ -8,7 +8,7 @@ use storage::SpanBlock;
 
 use super::assemble::{self, Span};
 use super::id::{parse_any, parse_span_id, parse_trace_id};
-use super::{jaeger, otlp, tree};
+use super::{jaeger, otlp, tree, zipkin};
 
 /// Spans of one service: id, parent (0 for none), start and end in ms.
 fn make(list: &[(u8, u8, i64, i64)]) -> Vec<Span> {
@@ -137,4 +137,31 @@ fn jaeger_gets_integers_and_tags_with_types() {
         span["tags"].to_string(),
         r#"[{"key":"http.status","type":"int64","value":200},{"key":"span.kind","type":"string","value":"server"},{"key":"otel.status_code","type":"string","value":"ERROR"},{"key":"error","type":"bool","value":true}]"#
     );
+}
+
+#[test]
+fn zipkin_gets_text_and_what_is_unknown_is_absent() {
+    let spans = make(&[(2, 1, 5, 7), (1, 0, 0, 0)]);
+    let want = serde_json::json!([
+        {
+            "traceId": "07070707070707070707070707070707",
+            "id": "0101010101010101",
+            "kind": "SERVER",
+            "name": "GET /",
+            "localEndpoint": { "serviceName": "shop" },
+            "tags": { "http.status": "200", "error": "true", "otel.status_code": "ERROR" },
+        },
+        {
+            "traceId": "07070707070707070707070707070707",
+            "id": "0202020202020202",
+            "parentId": "0101010101010101",
+            "kind": "SERVER",
+            "name": "GET /",
+            "timestamp": 5000,
+            "duration": 2000,
+            "localEndpoint": { "serviceName": "shop" },
+            "tags": { "http.status": "200", "error": "true", "otel.status_code": "ERROR" },
+        },
+    ]);
+    assert_eq!(zipkin::spans_json(&spans), want);
 }

@@ -7,6 +7,7 @@ mod lookup;
 mod metrics;
 mod sent;
 mod tempo;
+mod zipkin;
 
 use std::path::Path;
 
@@ -22,6 +23,7 @@ use crate::tools;
 async fn check(server: &Server, sent: &Sent, translator: Translator) {
     tempo::check(server, sent).await;
     jaeger::check(server, sent).await;
+    zipkin::check(server, sent).await;
     loki::check(server, sent).await;
     metrics::check(server, sent, translator).await;
     lookup::check(server, sent).await;

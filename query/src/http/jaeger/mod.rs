@@ -5,8 +5,7 @@
 
 mod request;
 
-use std::collections::{BTreeSet, HashMap};
-use std::ops::ControlFlow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -17,13 +16,14 @@ use axum::routing::get;
 use http::{Request, StatusCode};
 use model::SpanKind;
 use serde_json::{Value as Json, json};
-use storage::{Budget, Notices, Snapshot, SpanScan, StorageError, TimeRange};
+use storage::{Budget, Notices, Snapshot, StorageError, TimeRange};
 
 use super::Query;
 use super::lookup::status_of;
 use super::params::{BadRequest, Params};
 use super::{respond, tempo};
 use crate::Source;
+use crate::traces::dependencies::{Calls, calls};
 use crate::traces::id::parse_trace_id;
 use crate::traces::{assemble, jaeger, search};
 
@@ -237,65 +237,15 @@ async fn dependencies(State(query): State<Arc<Query>>, request: Request<Body>) -
     let end_ns = end_ms.map_or(query.source.now_ns(), model::ms_to_ns);
     let lookback_ns = model::ms_to_ns(lookback_ms.unwrap_or(LOOKBACK_MS));
     let range = TimeRange { start_ns: end_ns.saturating_sub(lookback_ns), end_ns };
-    answer(&query, params, move |snapshot, _, budget| Ok(envelope(calls(snapshot, range, budget)?)))
-        .await
-}
-
-fn calls(
-    snapshot: &Snapshot,
-    range: TimeRange,
-    budget: &Budget,
-) -> Result<Vec<Json>, StorageError> {
-    let scan = SpanScan {
-        range,
-        service: None,
-        name: None,
-        attribute_hints: Vec::new(),
-        duration_min_ns: None,
-        duration_max_ns: None,
-    };
-    let mut services: Vec<String> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    let mut service_of: HashMap<([u8; 16], [u8; 8]), usize> = HashMap::new();
-    let mut children: Vec<([u8; 16], [u8; 8], usize)> = Vec::new();
-    snapshot.traces().scan(&scan, budget, &mut |block| {
-        let of_stream: Vec<usize> = block
-            .batch
-            .streams
-            .iter()
-            .map(|stream| {
-                *places.entry(stream.service().to_owned()).or_insert_with(|| {
-                    services.push(stream.service().to_owned());
-                    services.len() - 1
-                })
+    answer(&query, params, move |snapshot, _, budget| {
+        let (found, _) = calls(snapshot, range, budget)?;
+        let list = found
+            .into_iter()
+            .map(|Calls { parent, child, count, .. }| {
+                json!({ "parent": parent, "child": child, "callCount": count })
             })
             .collect();
-        for row in block.iter() {
-            let Some(&service) = of_stream.get(row.stream as usize) else { continue };
-            service_of.insert((row.trace_id, row.span_id), service);
-            if row.parent_span_id != [0; 8] {
-                children.push((row.trace_id, row.parent_span_id, service));
-            }
-        }
-        ControlFlow::Continue(())
-    })?;
-    let mut counts: HashMap<(usize, usize), u64> = HashMap::new();
-    for (trace_id, parent_id, child) in children {
-        if let Some(&parent) = service_of.get(&(trace_id, parent_id))
-            && parent != child
-        {
-            *counts.entry((parent, child)).or_default() += 1;
-        }
-    }
-    let mut calls: Vec<(&str, &str, u64)> = counts
-        .iter()
-        .map(|(&(parent, child), &count)| {
-            (services[parent].as_str(), services[child].as_str(), count)
-        })
-        .collect();
-    calls.sort_unstable();
-    Ok(calls
-        .into_iter()
-        .map(|(parent, child, count)| json!({ "parent": parent, "child": child, "callCount": count }))
-        .collect())
+        Ok(envelope(list))
+    })
+    .await
 }
