@@ -8,8 +8,8 @@ use crate::Value;
 /// [`crate::Limits::nesting_depth_max`], which is less.
 const DEPTH_MAX: usize = 128;
 
-/// A value as compact JSON, keys in sending order, bytes as base64 (the OTLP/JSON rule), numbers
-/// that JSON cannot hold as strings.
+/// A value as compact JSON: keys sorted (as the Collector's `AsString` and so Loki write them), bytes
+/// as base64 (the OTLP/JSON rule), numbers that JSON cannot hold as strings.
 #[must_use]
 pub fn value_to_json(value: Value<'_>) -> String {
     let mut out = String::new();
@@ -51,7 +51,9 @@ fn write_value(out: &mut String, value: Value<'_>, depth: usize) {
         }
         Value::Map(_) => {
             out.push('{');
-            for (index, (key, item)) in value.entries().iter().enumerate() {
+            let mut entries: Vec<(&str, Value<'_>)> = value.entries().iter().collect();
+            entries.sort_by_key(|(key, _)| *key);
+            for (index, (key, item)) in entries.into_iter().enumerate() {
                 if index > 0 {
                     out.push(',');
                 }

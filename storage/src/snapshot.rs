@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use model::Signal;
+
 use crate::{
     Budget, ExemplarHit, LogBlock, LogsReader, MetricsReader, Notices, SpanBlock, StorageError,
     TracesReader,
@@ -13,7 +15,8 @@ pub struct Snapshot {
     metrics: Arc<MetricsReader>,
     logs: Arc<LogsReader>,
     traces: Arc<TracesReader>,
-    notices: Arc<Notices>,
+    /// In the order of [`Signal::ALL`].
+    notices: Arc<[Notices; 3]>,
 }
 
 /// An ID somebody pasted.
@@ -45,15 +48,20 @@ impl Snapshot {
         Snapshot { metrics, logs, traces, notices: Arc::default() }
     }
 
-    pub(crate) fn with_notices(self, notices: Notices) -> Snapshot {
+    pub(crate) fn with_notices(self, notices: [Notices; 3]) -> Snapshot {
         Snapshot { notices: Arc::new(notices), ..self }
     }
 
-    /// What no answer can hold, whatever is asked: a log that is being replayed, damaged parts of
-    /// the log or of the catalog. To be merged into every answer.
+    /// What no answer about a signal can hold, whatever is asked: its log while it is being
+    /// replayed, damaged parts of its log or of the catalog. To be merged into every answer.
     #[must_use]
-    pub fn notices(&self) -> &Notices {
-        &self.notices
+    pub fn notices(&self, signal: Signal) -> &Notices {
+        let [metrics, logs, traces] = &*self.notices;
+        match signal {
+            Signal::Metrics => metrics,
+            Signal::Logs => logs,
+            Signal::Traces => traces,
+        }
     }
 
     #[must_use]
@@ -82,7 +90,10 @@ impl Snapshot {
         records_max: usize,
         budget: &Budget,
     ) -> Result<Found, StorageError> {
-        let mut found = Found { notices: self.notices().clone(), ..Found::default() };
+        let mut found = Found::default();
+        for signal in Signal::ALL {
+            found.notices.merge(self.notices(signal).clone());
+        }
         let (spans, notices) = self.traces.lookup(id, records_max, budget)?;
         found.spans = spans;
         found.notices.merge(notices);

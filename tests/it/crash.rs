@@ -283,3 +283,50 @@ async fn what_was_acknowledged_outlives_a_tighter_limit() {
     let answer = server.json(&format!("/loki/api/v1/query?query={}", escape(&query))).await;
     assert_eq!(answer["data"]["result"][0]["value"][1], RECORDS.to_string());
 }
+
+/// Flips a byte in the middle of the only file of a signal's log.
+fn damage(data: &std::path::Path, signal: &str) {
+    let folder = data.join("wal").join(signal);
+    let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&file).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[used / 4] ^= 0x55;
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn damage_is_told_in_the_answers_that_it_concerns() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::ready(folder.path(), &[]).await;
+    for batch in 0..2 {
+        for (path, body) in [
+            ("/v1/logs", load::logs(batch, RECORDS, now_ns())),
+            ("/v1/traces", load::traces(batch, SPANS, now_ns())),
+        ] {
+            let (status, answer) = server.post(path, "application/x-protobuf", body).await;
+            assert_eq!(status, 200, "{answer}");
+        }
+    }
+    server.kill().await;
+    damage(folder.path(), "logs");
+    let logs = escape(&format!("{{service_name=\"{}\"}}", load::SERVICE));
+    let logs = format!("/loki/api/v1/query_range?query={logs}");
+    let id = hex::encode(load::trace_id(1));
+
+    let server = Server::ready(folder.path(), &[]).await;
+    let answer = server.json(&logs).await;
+    assert!(answer.to_string().contains("damaged"), "{answer}");
+    let (_, answer) = server.get(&format!("/api/v2/traces/{id}")).await;
+    assert!(!answer.contains("PARTIAL"), "traces are whole: {answer}");
+    let answer = server.json(&format!("/tercet/api/v1/lookup/{id}")).await;
+    assert_eq!(answer["verdict"]["complete"], false, "{}", answer["verdict"]);
+    assert_eq!(answer["spans"].as_array().map(Vec::len), Some(SPANS as usize));
+    server.kill().await;
+
+    damage(folder.path(), "traces");
+    let server = Server::ready(folder.path(), &[]).await;
+    for path in [format!("/api/v2/traces/{id}"), format!("/ds/jaeger/api/traces/{id}")] {
+        let answer = server.json(&path).await;
+        assert!(answer.to_string().contains("damaged"), "{path}: {answer}");
+    }
+}

@@ -11,6 +11,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderMap, Request, StatusCode, header};
+use model::Signal;
 use model::wire::{put_bytes, put_uint};
 use serde_json::json;
 use storage::{Notices, StorageError};
@@ -152,7 +153,8 @@ async fn load(
     let budget = query.source.budget();
     let outcome = respond::run(&query, &budget, move |source, budget| {
         let snapshot = source.snapshot(&params.tenant);
-        let (blocks, notices) = snapshot.traces().trace(&trace_id, budget)?;
+        let (blocks, mut notices) = snapshot.traces().trace(&trace_id, budget)?;
+        notices.merge(snapshot.notices(Signal::Traces).clone());
         Ok((assemble::spans(&blocks), notices))
     })
     .await;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use model::Labels;
+use model::{Labels, Signal};
 use storage::{Budget, Matcher, MsRange, Notices, SampleBuf, Selection, Snapshot, StorageError};
 
 /// Finds series.
@@ -41,7 +41,9 @@ impl SampleSource for StoredMetrics {
         range: MsRange,
         budget: &Budget,
     ) -> Result<Box<dyn SeriesSet>, StorageError> {
-        Ok(Box::new(self.0.metrics().select(matchers, range, budget)?))
+        let mut selection = self.0.metrics().select(matchers, range, budget)?;
+        selection.notices.merge(self.0.notices(Signal::Metrics).clone());
+        Ok(Box::new(selection))
     }
 }
 

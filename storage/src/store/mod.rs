@@ -193,16 +193,16 @@ impl Store {
         snapshot.with_notices(self.notices())
     }
 
-    /// What every answer has to say, whatever was asked.
-    fn notices(&self) -> Notices {
-        let mut notices = self.metrics.notices();
-        notices.merge(self.logs.notices());
-        notices.merge(self.traces.notices());
-        for problem in self.core.catalog.problems() {
-            let (name, why) = ("catalog".to_owned(), problem.clone());
-            notices.unread.push(UnreadPart { name, why });
-        }
-        notices
+    /// What every answer about a signal has to say, whatever was asked.
+    fn notices(&self) -> [Notices; 3] {
+        let signals = [self.metrics.notices(), self.logs.notices(), self.traces.notices()];
+        signals.map(|mut notices| {
+            for problem in self.core.catalog.problems() {
+                let (name, why) = ("catalog".to_owned(), problem.clone());
+                notices.unread.push(UnreadPart { name, why });
+            }
+            notices
+        })
     }
 
     /// Tenants that have data.

@@ -14,7 +14,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
 use http::{Request, StatusCode};
-use model::SpanKind;
+use model::{Signal, SpanKind};
 use serde_json::{Value as Json, json};
 use storage::{Budget, Notices, Snapshot, StorageError, TimeRange};
 
@@ -192,7 +192,8 @@ fn load(
     trace_id: &[u8; 16],
     budget: &Budget,
 ) -> Result<Option<Json>, StorageError> {
-    let (blocks, notices) = snapshot.traces().trace(trace_id, budget)?;
+    let (blocks, mut notices) = snapshot.traces().trace(trace_id, budget)?;
+    notices.merge(snapshot.notices(Signal::Traces).clone());
     let spans = assemble::spans(&blocks);
     Ok((!spans.is_empty()).then(|| jaeger::trace_json(&spans, &warnings(&notices))))
 }

@@ -9,7 +9,7 @@ use super::{Answer, Call, Failure, window};
 use crate::Source;
 use crate::kernels::Steps;
 use crate::logql::{Context, Expr, LogEntry, LogWindow, format_line, parse, run_log, run_metric};
-use model::TenantId;
+use model::{Signal, TenantId};
 
 /// One moment of a metric query.
 pub(super) async fn instant(call: Call) -> Answer {
@@ -63,6 +63,7 @@ pub(super) async fn range(call: Call) -> Answer {
             let started = source.now_ns();
             let snapshot = source.snapshot(&tenant);
             let mut ctx = Context::new(snapshot.logs(), budget, source.limits());
+            ctx.notices.merge(snapshot.notices(Signal::Logs).clone());
             let mut entries = run_log(log, window, &mut ctx)?;
             thin_out(&mut entries, interval, direction);
             let envelope = Envelope {
@@ -94,6 +95,7 @@ fn metric(
     let started = source.now_ns();
     let snapshot = source.snapshot(tenant);
     let mut ctx = Context::new(snapshot.logs(), budget, source.limits());
+    ctx.notices.merge(snapshot.notices(Signal::Logs).clone());
     let series = run_metric(expr, steps, &mut ctx)?;
     let envelope = Envelope {
         notices: ctx.notices,

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::Request;
-use model::{Labels, Limits};
+use model::{Labels, Limits, Signal};
 use storage::{Budget, Matcher, MsRange, Notices, Snapshot};
 
 use super::super::Query;
@@ -58,7 +58,10 @@ async fn answer(
 ) -> Result<Response, Failure> {
     let budget = query.source.budget();
     let outcome = run(query, &budget, move |source, budget| {
-        work(&ask, source.limits(), &source.snapshot(&ask.params.tenant), budget)
+        let snapshot = source.snapshot(&ask.params.tenant);
+        let (data, mut notes) = work(&ask, source.limits(), &snapshot, budget)?;
+        notes.add(snapshot.notices(Signal::Metrics));
+        Ok::<_, Failure>((data, notes))
     });
     let (data, notes) = outcome.await??;
     Ok(success(&data, &notes))

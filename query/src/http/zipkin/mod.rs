@@ -17,6 +17,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
 use http::{HeaderValue, Request, StatusCode, header};
+use model::Signal;
 use serde_json::{Value as Json, json};
 use storage::{Budget, Notices, Snapshot, StorageError, TimeRange};
 
@@ -63,7 +64,7 @@ where
     let outcome = respond::run(query, &budget, move |source, budget| {
         let snapshot = source.snapshot(&params.tenant);
         let (body, mut notices) = work(&snapshot, budget)?;
-        notices.merge(snapshot.notices().clone());
+        notices.merge(snapshot.notices(Signal::Traces).clone());
         Ok((body, notices))
     })
     .await;
@@ -185,7 +186,7 @@ async fn trace(
     let outcome = respond::run(&query, &budget, move |source, budget| {
         let snapshot = source.snapshot(&params.tenant);
         let (blocks, mut notices) = snapshot.traces().trace(&trace_id, budget)?;
-        notices.merge(snapshot.notices().clone());
+        notices.merge(snapshot.notices(Signal::Traces).clone());
         Ok((blocks, notices))
     })
     .await;
