@@ -200,6 +200,24 @@ proptest! {
 }
 
 #[test]
+fn random_digits_take_little_more_than_half_a_byte_each() {
+    let mut builder = ColumnBuilder::new(Kind::Text);
+    let mut number = 1u64;
+    let mut next = || {
+        number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
+    };
+    for row in 0..8192 {
+        builder.push_bytes(row, format!("{:016x}{:016x}", next(), next()).as_bytes());
+    }
+    let mut writer = ColumnFileWriter::new(vec![ColumnSpec::optional("x", Kind::Text)], 3).unwrap();
+    writer.row_group(&mut [Some(&mut builder)], &[8192]).unwrap();
+    let bytes = writer.finish().unwrap().len();
+    assert!(bytes < 8192 * 16 * 103 / 100, "{bytes} bytes");
+}
+
+#[test]
 fn a_flipped_byte_in_a_file_never_panics() {
     let lists: Vec<Vec<u8>> = (0..50)
         .map(|row| {
