@@ -83,11 +83,38 @@ impl AttributeFile {
         rows: Option<&[u32]>,
         scratch: &mut ReadScratch,
     ) -> Result<AttributesBlock, StorageError> {
-        let shape = file.read(self.shape, block, scratch)?;
-        let mut wanted = vec![rows.is_none(); self.typed.len()];
-        let mut rest_wanted = rows.is_none();
+        let all = rows.is_none();
+        let rows = rows.unwrap_or_default().iter().copied();
+        self.load_with(all, rows, &mut |column| file.read(column, block, scratch))
+    }
+
+    /// Loads `rows` (ascending) alone: the first of them is row 0 of what is answered.
+    ///
+    /// Errors: Corrupt, Io.
+    pub(crate) fn load_rows(
+        &self,
+        file: &ColumnFile,
+        block: BlockAt,
+        rows: &[u32],
+        scratch: &mut ReadScratch,
+    ) -> Result<AttributesBlock, StorageError> {
+        self.load_with(false, 0..rows.len() as u32, &mut |column| {
+            file.read_rows(column, block, rows, scratch)
+        })
+    }
+
+    /// `rows` are those that count, if not `all` do, among those that `read` gives.
+    fn load_with(
+        &self,
+        all: bool,
+        rows: impl Iterator<Item = u32>,
+        read: &mut dyn FnMut(usize) -> Result<ColumnBlock, StorageError>,
+    ) -> Result<AttributesBlock, StorageError> {
+        let shape = read(self.shape)?;
+        let mut wanted = vec![all; self.typed.len()];
+        let mut rest_wanted = all;
         let mut last = u32::MAX;
-        for &row in rows.unwrap_or_default() {
+        for row in rows {
             let number = shape_number(&shape, row as usize);
             if number == last {
                 continue;
@@ -101,10 +128,10 @@ impl AttributeFile {
                 }
             }
         }
-        let rest = rest_wanted.then(|| file.read(self.rest, block, scratch)).transpose()?;
+        let rest = rest_wanted.then(|| read(self.rest)).transpose()?;
         let mut typed = Vec::with_capacity(self.typed.len());
         for (column, wanted) in self.typed.iter().zip(wanted) {
-            typed.push(wanted.then(|| file.read(column.column, block, scratch)).transpose()?);
+            typed.push(wanted.then(|| read(column.column)).transpose()?);
         }
         Ok(AttributesBlock { shape, rest, typed })
     }

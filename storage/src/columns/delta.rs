@@ -60,6 +60,15 @@ fn put_block(out: &mut Vec<u8>, deltas: &[i64]) {
 /// Reads at most `count_max` values and the bytes they took; nothing where the bytes are not of this
 /// form.
 pub(super) fn get_delta(bytes: &[u8], count_max: usize) -> Option<(Vec<i64>, usize)> {
+    get_delta_until(bytes, count_max, usize::MAX)
+}
+
+/// As [`get_delta`], but unpacks only about the first `limit` values (at least these).
+pub(super) fn get_delta_until(
+    bytes: &[u8],
+    count_max: usize,
+    limit: usize,
+) -> Option<(Vec<i64>, usize)> {
     let mut reader = Reader::new(bytes);
     let block = usize::try_from(reader.varint().ok()?).ok()?;
     let miniblocks = usize::try_from(reader.varint().ok()?).ok()?;
@@ -68,16 +77,17 @@ pub(super) fn get_delta(bytes: &[u8], count_max: usize) -> Option<(Vec<i64>, usi
         return None;
     }
     let mut value = unzigzag(reader.varint().ok()?);
-    let mut values = Vec::with_capacity(count);
+    let mut values = Vec::with_capacity(count.min(limit.saturating_add(MINIBLOCK)));
     if count > 0 {
         values.push(value);
     }
-    while values.len() < count {
+    let mut passed = values.len();
+    while passed < count {
         let min = unzigzag(reader.varint().ok()?);
         let widths = *bytes.get(reader.offset()..)?.first_chunk::<MINIBLOCKS>()?;
         reader.skip(MINIBLOCKS)?;
         for width in widths {
-            let wanted = (count - values.len()).min(MINIBLOCK);
+            let wanted = (count - passed).min(MINIBLOCK);
             if wanted == 0 {
                 break;
             }
@@ -88,6 +98,10 @@ pub(super) fn get_delta(bytes: &[u8], count_max: usize) -> Option<(Vec<i64>, usi
             let start = reader.offset();
             let packed = bytes.get(start..start + length)?;
             reader.skip(length)?;
+            passed += wanted;
+            if values.len() >= limit {
+                continue;
+            }
             unpack(packed, wanted, u32::from(width), |delta| {
                 value = value.wrapping_add(min).wrapping_add(delta as i64);
                 values.push(value);

@@ -11,8 +11,10 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::types::ColumnDescriptor;
 use zstd::bulk::Decompressor;
+use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
 
 use super::page::{self, ColumnBlock, Dictionary, PageHeader};
+use super::rows::decode_rows;
 use super::writer::get_sections;
 use super::{ColumnSpec, Kind, PAGE_BYTES_MAX};
 use crate::StorageError;
@@ -22,6 +24,10 @@ use crate::segment::SegmentSource;
 pub(super) const SECTIONS_KEY: &str = "tercet.sections";
 /// Our own sections may not claim to be larger than this. Units: bytes.
 const SECTIONS_BYTES_MAX: usize = 256 << 20;
+
+/// Of a page of which few rows are wanted at first only this much is decompressed: the most that
+/// zstd decompresses in one step. Units: bytes.
+const PREFIX_BYTES: usize = 128 << 10;
 
 /// File, row group, column.
 type DictionaryKey = (u64, u32, usize);
@@ -56,6 +62,8 @@ pub(crate) struct ColumnFile {
 /// that it is in.
 pub(crate) struct ReadScratch {
     decompressor: Decompressor<'static>,
+    /// For pages that are not decompressed to their end; made when it is first needed.
+    stream: Option<zstd::stream::raw::Decoder<'static>>,
     dictionaries: HashMap<DictionaryKey, Dictionary>,
     /// Bytes fetched so far.
     pub(crate) bytes_read: u64,
@@ -72,7 +80,8 @@ impl ReadScratch {
     pub(crate) fn new() -> Result<ReadScratch, StorageError> {
         let decompressor =
             Decompressor::new().map_err(|error| StorageError::io("starting zstd", error))?;
-        Ok(ReadScratch { decompressor, dictionaries: HashMap::new(), bytes_read: 0 })
+        let (stream, dictionaries) = (None, HashMap::new());
+        Ok(ReadScratch { decompressor, stream, dictionaries, bytes_read: 0 })
     }
 }
 
@@ -152,8 +161,62 @@ impl ColumnFile {
         block: BlockAt,
         scratch: &mut ReadScratch,
     ) -> Result<ColumnBlock, StorageError> {
+        let (header, compressed) = self.data_page(column, block, scratch)?;
+        let page = self.decompress(column, &header, &compressed, scratch)?;
+        let dictionary = scratch.dictionaries.get(&(self.number, block.row_group, column));
+        let shape = self.shape(column)?;
+        page::decode_page(page, header.values, shape, header.encoding, dictionary)
+            .ok_or_else(|| self.corrupt(column, "a page contradicts its header"))
+    }
+
+    /// Reads `rows` of one column of one block; the result has these rows alone.
+    ///
+    /// Shape: `rows` ascending, below `block.rows`.
+    /// Errors: Corrupt, Io.
+    /// Cost: that of the part of the page before the last of them.
+    pub(crate) fn read_rows(
+        &self,
+        column: usize,
+        block: BlockAt,
+        rows: &[u32],
+        scratch: &mut ReadScratch,
+    ) -> Result<ColumnBlock, StorageError> {
+        let (header, compressed) = self.data_page(column, block, scratch)?;
+        let shape = self.shape(column)?;
+        let bytes = header.uncompressed_bytes;
+        if bytes > 2 * PREFIX_BYTES && shape.0 != Kind::Bool {
+            let mut prefix = Prefix::new(&compressed, &mut scratch.stream)
+                .map_err(|error| StorageError::io("starting zstd", error))?;
+            let mut limit = PREFIX_BYTES;
+            while limit < bytes {
+                prefix.grow(limit).map_err(|error| self.corrupt(column, &error.to_string()))?;
+                let dictionary = scratch.dictionaries.get(&(self.number, block.row_group, column));
+                if let Some(picked) = decode_rows(&prefix.page, &header, shape, dictionary, rows) {
+                    return Ok(picked);
+                }
+                limit += PREFIX_BYTES;
+            }
+        }
+        let page = self.decompress(column, &header, &compressed, scratch)?;
+        let dictionary = scratch.dictionaries.get(&(self.number, block.row_group, column));
+        decode_rows(&page, &header, shape, dictionary, rows)
+            .ok_or_else(|| self.corrupt(column, "a page contradicts its header"))
+    }
+
+    fn shape(&self, column: usize) -> Result<(Kind, bool), StorageError> {
+        let spec = self.specs.get(column);
+        let spec = spec.ok_or_else(|| self.corrupt(column, "it has no such page"))?;
+        Ok((spec.kind, spec.optional))
+    }
+
+    /// Fetches the page of a column of a block, and sees to it that its dictionary is there.
+    fn data_page(
+        &self,
+        column: usize,
+        block: BlockAt,
+        scratch: &mut ReadScratch,
+    ) -> Result<(PageHeader, Bytes), StorageError> {
         let lost = || self.corrupt(column, "it has no such page");
-        let spec = self.specs.get(column).ok_or_else(lost)?;
         let location = self
             .metadata
             .offset_index()
@@ -162,15 +225,12 @@ impl ColumnFile {
             .ok_or_else(lost)?;
         let start = u64::try_from(location.offset).map_err(|_| lost())?;
         let length = u64::try_from(location.compressed_page_size).map_err(|_| lost())?;
-        let (header, page) = self.fetch(column, start, length, scratch)?;
+        let (header, compressed) = self.fetch(column, start, length, scratch)?;
         if header.page_type != 0 || header.values != block.rows as usize {
             return Err(self.corrupt(column, "a page is not the one that the index names"));
         }
         self.load_dictionary(column, block.row_group, start, &header, scratch)?;
-        let dictionary = scratch.dictionaries.get(&(self.number, block.row_group, column));
-        let shape = (spec.kind, spec.optional);
-        page::decode_page(page, header.values, shape, header.encoding, dictionary)
-            .ok_or_else(|| self.corrupt(column, "a page contradicts its header"))
+        Ok((header, compressed))
     }
 
     fn chunk(
@@ -201,7 +261,8 @@ impl ColumnFile {
             .ok_or_else(lost)?;
         let first = u64::try_from(chunk.data_page_offset()).map_err(|_| lost())?;
         let length = first.min(data_start).checked_sub(start).ok_or_else(lost)?;
-        let (header, page) = self.fetch(column, start, length, scratch)?;
+        let (header, compressed) = self.fetch(column, start, length, scratch)?;
+        let page = self.decompress(column, &header, &compressed, scratch)?;
         let kind = self.specs.get(column).ok_or_else(lost)?.kind;
         let dictionary = (header.page_type == 2)
             .then(|| page::decode_dictionary(page, header.values, kind))
@@ -217,14 +278,14 @@ impl ColumnFile {
         Ok(())
     }
 
-    /// Fetches and decompresses one page.
+    /// Fetches one page: its header, and what is compressed.
     fn fetch(
         &self,
         column: usize,
         start: u64,
         length: u64,
         scratch: &mut ReadScratch,
-    ) -> Result<(PageHeader, Vec<u8>), StorageError> {
+    ) -> Result<(PageHeader, Bytes), StorageError> {
         let end = start
             .checked_add(length)
             .filter(|&end| end <= self.source.len())
@@ -233,20 +294,70 @@ impl ColumnFile {
         scratch.bytes_read += length;
         let header = PageHeader::parse(&bytes)
             .ok_or_else(|| self.corrupt(column, "a page has a header that cannot be read"))?;
-        let compressed = bytes
-            .get(header.bytes..)
-            .and_then(|rest| rest.get(..header.compressed_bytes))
-            .ok_or_else(|| self.corrupt(column, "a page is cut short"))?;
-        let page = scratch
+        let end = header.bytes.checked_add(header.compressed_bytes);
+        let end = end.filter(|&end| end <= bytes.len());
+        let end = end.ok_or_else(|| self.corrupt(column, "a page is cut short"))?;
+        let compressed = bytes.slice(header.bytes..end);
+        Ok((header, compressed))
+    }
+
+    fn decompress(
+        &self,
+        column: usize,
+        header: &PageHeader,
+        compressed: &[u8],
+        scratch: &mut ReadScratch,
+    ) -> Result<Vec<u8>, StorageError> {
+        scratch
             .decompressor
             .decompress(compressed, header.uncompressed_bytes.min(PAGE_BYTES_MAX))
-            .map_err(|error| self.corrupt(column, &error.to_string()))?;
-        Ok((header, page))
+            .map_err(|error| self.corrupt(column, &error.to_string()))
     }
 
     fn corrupt(&self, column: usize, why: &str) -> StorageError {
         let name = self.specs.get(column).map_or("?", |spec| spec.name.as_str());
         StorageError::corrupt(format!("{}, column {name}", self.name()), why)
+    }
+}
+
+/// A page from its start to where it is decompressed.
+struct Prefix<'a> {
+    decoder: &'a mut zstd::stream::raw::Decoder<'static>,
+    compressed: InBuffer<'a>,
+    page: Vec<u8>,
+}
+
+impl<'a> Prefix<'a> {
+    fn new(
+        compressed: &'a [u8],
+        stream: &'a mut Option<zstd::stream::raw::Decoder<'static>>,
+    ) -> std::io::Result<Prefix<'a>> {
+        let decoder = match stream {
+            Some(decoder) => {
+                decoder.reinit()?;
+                decoder
+            }
+            none => none.insert(zstd::stream::raw::Decoder::new()?),
+        };
+        Ok(Prefix { decoder, compressed: InBuffer::around(compressed), page: Vec::new() })
+    }
+
+    /// Decompresses up to `limit` bytes from the start, fewer where there are no more.
+    fn grow(&mut self, limit: usize) -> std::io::Result<()> {
+        let mut filled = self.page.len();
+        self.page.resize(limit.max(filled), 0);
+        while let Some(rest) = self.page.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let mut out = OutBuffer::around(rest);
+            let taken = self.compressed.pos();
+            self.decoder.run(&mut self.compressed, &mut out)?;
+            let written = out.pos();
+            filled += written;
+            if written == 0 && self.compressed.pos() == taken {
+                break;
+            }
+        }
+        self.page.truncate(filled);
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ mod delta;
 mod file;
 mod packing;
 mod page;
+mod rows;
 mod sections;
 mod shapes;
 mod spans;

@@ -93,6 +93,69 @@ fn put_literals(out: &mut Vec<u8>, values: &[u32], width: u32) {
     pack(out, values.iter().map(|&value| u64::from(value)).chain(padding), width);
 }
 
+/// A stretch of a hybrid.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stretch<'a> {
+    /// One value many times.
+    Same(u32),
+    Packed(&'a [u8]),
+}
+
+impl Stretch<'_> {
+    /// The value at `index`, which lies in the stretch.
+    pub(super) fn get(self, index: usize, width: u32) -> u32 {
+        match self {
+            Stretch::Same(value) => value,
+            Stretch::Packed(bytes) => {
+                let bit = index * width as usize;
+                let word = load(bytes, bit / 8) >> (bit % 8);
+                (word & ((1u64 << width.min(32)) - 1)) as u32
+            }
+        }
+    }
+}
+
+/// Calls `take` with the stretches of `count` values of `width` bits and their lengths, until it
+/// answers that it has enough; nothing where the bytes do not hold them.
+pub(super) fn for_each_stretch<'a>(
+    bytes: &'a [u8],
+    count: usize,
+    width: u32,
+    mut take: impl FnMut(Stretch<'a>, usize) -> bool,
+) -> Option<()> {
+    if width > 32 {
+        return None;
+    }
+    let mut reader = Reader::new(bytes);
+    let mut left = count;
+    while left > 0 {
+        let header = reader.varint().ok()?;
+        let length = usize::try_from(header >> 1).ok()?;
+        let start = reader.offset();
+        let (stretch, run, bytes_taken) = if header & 1 == 0 {
+            let value_bytes = width.div_ceil(8) as usize;
+            let mut raw = [0u8; 4];
+            raw.get_mut(..value_bytes)?
+                .copy_from_slice(bytes.get(start..start.checked_add(value_bytes)?)?);
+            (Stretch::Same(u32::from_le_bytes(raw)), length, value_bytes)
+        } else {
+            let packed_bytes = length.checked_mul(width as usize)?;
+            let packed = bytes.get(start..start.checked_add(packed_bytes)?)?;
+            (Stretch::Packed(packed), length.checked_mul(8)?, packed_bytes)
+        };
+        reader.skip(bytes_taken)?;
+        let run = run.min(left);
+        if run == 0 {
+            return None;
+        }
+        left -= run;
+        if take(stretch, run) {
+            return Some(());
+        }
+    }
+    Some(())
+}
+
 /// Reads `count` values of `width` bits; nothing where the bytes do not hold them.
 pub(super) fn get_hybrid(bytes: &[u8], count: usize, width: u32) -> Option<Vec<u32>> {
     if width > 32 {

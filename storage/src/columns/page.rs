@@ -213,7 +213,7 @@ pub(super) fn decode_dictionary(page: Vec<u8>, count: usize, kind: Kind) -> Opti
     }
 }
 
-fn fixed_ends(count: usize, width: u16) -> Option<Vec<u32>> {
+pub(super) fn fixed_ends(count: usize, width: u16) -> Option<Vec<u32>> {
     let width = u32::from(width);
     u32::try_from(count).ok()?.checked_mul(width)?;
     Some((1..=count as u32).map(|end| end * width).collect())
@@ -309,7 +309,11 @@ fn decode_values(
     }
 }
 
-fn look_up(numbers: Vec<u32>, dictionary: &Dictionary, kind: Kind) -> Option<BlockValues> {
+pub(super) fn look_up(
+    numbers: Vec<u32>,
+    dictionary: &Dictionary,
+    kind: Kind,
+) -> Option<BlockValues> {
     let known = |len: usize| numbers.iter().all(|&number| (number as usize) < len);
     match dictionary {
         Dictionary::Strings(strings) => known(strings.len())

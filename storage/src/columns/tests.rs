@@ -199,6 +199,98 @@ proptest! {
     }
 }
 
+/// Values of one column for `rows` rows: numbers, few and many words, lines, digits.
+fn column(kind: Kind, wide: bool, presence: &[bool]) -> ColumnBuilder {
+    let mut builder = ColumnBuilder::new(kind);
+    let mut number = 0x9e37_79b9_7f4a_7c15u64;
+    for (row, _) in presence.iter().enumerate().filter(|(_, present)| **present) {
+        number = number.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(row as u64);
+        let word = number >> if wide { 24 } else { 61 };
+        match kind {
+            Kind::Int => builder.push_int(row, word as i64 - 3),
+            Kind::Double => builder.push_double(row, word as f64 / 7.0),
+            Kind::Bool => builder.push_bool(row, word & 1 == 1),
+            Kind::Fixed(width) => {
+                builder.push_bytes(row, &word.to_be_bytes()[8 - usize::from(width)..]);
+            }
+            Kind::Text | Kind::Bytes => {
+                let line = "a line of some length ".repeat(word as usize % 9);
+                builder.push_bytes(row, format!("{line}{word:x}").as_bytes());
+            }
+        }
+    }
+    builder
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn single_rows_are_those_of_the_whole_block(
+        kind in 0usize..6,
+        wide in any::<bool>(),
+        presence in (any::<u64>(), 1usize..9000, 0u32..4),
+        wanted in proptest::collection::btree_set(0usize..9000, 1..12),
+    ) {
+        let kind = [Kind::Int, Kind::Double, Kind::Bool, Kind::Fixed(5), Kind::Text, Kind::Bytes][kind];
+        let (seed, rows, gaps) = presence;
+        let presence: Vec<bool> = (0..rows)
+            .map(|row| gaps == 0 || (seed.rotate_left((row * row / 7) as u32) & 3) >= u64::from(gaps - 1))
+            .collect();
+        let wanted: Vec<u32> = wanted.into_iter().filter(|&row| row < rows).map(|row| row as u32).collect();
+        let spec = ColumnSpec::optional("x", kind);
+        let mut writer = ColumnFileWriter::new(vec![spec], 1).unwrap();
+        let mut builder = column(kind, wide, &presence);
+        let ends = [rows as u32 / 3, rows as u32];
+        writer.row_group(&mut [Some(&mut builder)], &ends).unwrap();
+        writer.section("x", Vec::new());
+        let bytes = writer.finish().unwrap();
+        let file = ColumnFile::open(Arc::new(MemorySource { name: "x".into(), bytes })).unwrap();
+        let mut scratch = ReadScratch::new().unwrap();
+        for at in file.blocks() {
+            let here: Vec<u32> = wanted.iter().copied().filter(|&row| row < at.rows).collect();
+            let whole = file.read(0, *at, &mut scratch).unwrap();
+            let single = file.read_rows(0, *at, &here, &mut scratch).unwrap();
+            let picked = whole.pick(&here);
+            prop_assert_eq!(single.rows, here.len());
+            for (index, &row) in here.iter().enumerate() {
+                for few in [&single, &picked] {
+                    prop_assert_eq!(few.int(index), whole.int(row as usize));
+                    prop_assert_eq!(few.double(index), whole.double(row as usize));
+                    prop_assert_eq!(few.bool(index), whole.bool(row as usize));
+                    prop_assert_eq!(few.bytes(index), whole.bytes(row as usize));
+                    prop_assert_eq!(few.has(index), whole.has(row as usize));
+                }
+                if let Some(value) = whole.bytes(row as usize) {
+                    let mut hits = vec![false; at.rows as usize];
+                    whole.mark_equal(value, &mut hits);
+                    for (row, hit) in hits.into_iter().enumerate() {
+                        prop_assert_eq!(hit, whole.bytes(row) == Some(value));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn random_digits_take_little_more_than_half_a_byte_each() {
+    let mut builder = ColumnBuilder::new(Kind::Text);
+    let mut number = 1u64;
+    let mut next = || {
+        number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
+    };
+    for row in 0..8192 {
+        builder.push_bytes(row, format!("{:016x}{:016x}", next(), next()).as_bytes());
+    }
+    let mut writer = ColumnFileWriter::new(vec![ColumnSpec::optional("x", Kind::Text)], 3).unwrap();
+    writer.row_group(&mut [Some(&mut builder)], &[8192]).unwrap();
+    let bytes = writer.finish().unwrap().len();
+    assert!(bytes < 8192 * 16 * 103 / 100, "{bytes} bytes");
+}
+
 #[test]
 fn a_flipped_byte_in_a_file_never_panics() {
     let lists: Vec<Vec<u8>> = (0..50)

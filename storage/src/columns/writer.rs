@@ -12,12 +12,20 @@ use parquet::file::writer::{SerializedFileWriter, SerializedPageWriter, TrackedW
 use parquet::schema::types::{ColumnDescPtr, Type};
 use std::sync::Arc;
 use zstd::bulk::Compressor;
+use zstd::zstd_safe::CParameter;
 
 use super::builder::{ColumnBuilder, Values};
 use super::page;
 use super::spans::SpansBuilder;
 use super::{ColumnSpec, Kind};
 use crate::StorageError;
+
+/// Strings of at most this many different bytes may be random digits, with matches by chance alone.
+const DIGITS_MAX: usize = 24;
+/// Bytes of a page that are looked at to count them.
+const DIGITS_SAMPLE_BYTES: usize = 4096;
+/// Shorter matches are left out of random digits: Huffman codes take less room and time.
+const DIGITS_MATCH_MIN: u32 = 7;
 
 /// Integers with at most this many different values get a dictionary.
 const INT_DICTIONARY_MAX: usize = 1024;
@@ -93,6 +101,7 @@ impl ColumnFileWriter {
                 level: self.level,
                 compressor: &mut self.compressor,
                 raw: &mut self.raw,
+                match_min: None,
             };
             let (bytes, close) = chunk.write(builder, block_ends)?;
             group.append_column(&bytes, close).map_err(failed)?;
@@ -182,6 +191,8 @@ struct ChunkWriter<'a> {
     level: i32,
     compressor: &'a mut Compressor<'static>,
     raw: &'a mut Vec<u8>,
+    /// The shortest match in pages of strings, once the first of them was tried; 0 is the level's.
+    match_min: Option<u32>,
 }
 
 /// Where a chunk's bytes went.
@@ -350,6 +361,34 @@ impl ChunkWriter<'_> {
         Ok(compressed.into())
     }
 
+    /// Compresses a page of strings in the way that is best for the first one.
+    fn compress_strings(&mut self) -> Result<Bytes, StorageError> {
+        match self.match_min {
+            Some(match_min) => self.compress_with(match_min),
+            None if !may_be_digits(self.raw) => {
+                self.match_min = Some(0);
+                self.compress()
+            }
+            None => {
+                let (usual, digits) = (self.compress()?, self.compress_with(DIGITS_MATCH_MIN)?);
+                let is_digits = digits.len() < usual.len();
+                self.match_min = Some(if is_digits { DIGITS_MATCH_MIN } else { 0 });
+                Ok(if is_digits { digits } else { usual })
+            }
+        }
+    }
+
+    fn compress_with(&mut self, match_min: u32) -> Result<Bytes, StorageError> {
+        let set = |compressor: &mut Compressor<'static>, match_min| {
+            let set = compressor.set_parameter(CParameter::MinMatch(match_min));
+            set.map_err(|error| StorageError::io("compressing a page", error))
+        };
+        set(self.compressor, match_min)?;
+        let compressed = self.compress();
+        set(self.compressor, 0)?;
+        compressed
+    }
+
     fn dictionary_page(&mut self, count: usize) -> Result<Page, StorageError> {
         Ok(Page::DictionaryPage {
             buf: self.compress()?,
@@ -360,8 +399,12 @@ impl ChunkWriter<'_> {
     }
 
     fn data_page(&mut self, rows: usize, encoding: Encoding) -> Result<Page, StorageError> {
+        let buf = match encoding {
+            Encoding::DELTA_LENGTH_BYTE_ARRAY => self.compress_strings()?,
+            _ => self.compress()?,
+        };
         Ok(Page::DataPage {
-            buf: self.compress()?,
+            buf,
             num_values: rows as u32,
             encoding,
             def_level_encoding: Encoding::RLE,
@@ -369,6 +412,14 @@ impl ChunkWriter<'_> {
             statistics: None,
         })
     }
+}
+
+/// Whether the end of a page, where its strings are, has few different bytes.
+fn may_be_digits(page: &[u8]) -> bool {
+    let sample = page.get(page.len().saturating_sub(DIGITS_SAMPLE_BYTES)..).unwrap_or_default();
+    let mut met = [false; 256];
+    sample.iter().for_each(|&byte| met[usize::from(byte)] = true);
+    met.iter().filter(|&&met| met).count() <= DIGITS_MAX
 }
 
 /// Answers the page's offset, its bytes with the header, and the same before compression.

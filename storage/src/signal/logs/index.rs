@@ -10,9 +10,12 @@ use crate::columns::{AttributePart, AttributesBuilder, ColumnBuilder, Met, Secti
 use crate::ids::{IdFields, IdIndexBuilder, hash_span_id, hash_text, hash_trace_id, hash_value};
 use crate::text::TextIndexBuilder;
 
-/// The section of the index file in which the ID index is.
+/// The section of the index file in which the ID index of trace and span IDs is.
 pub(super) const IDS_SECTION: &str = "ids";
-/// The section with the names of the ID fields, one a line: their values are in the ID index alone.
+/// The section in which the ID index of ID fields is: apart from trace and span IDs, so that a block
+/// that has a trace need not be searched for a field that has the trace's ID.
+pub(super) const FIELD_IDS_SECTION: &str = "field_ids";
+/// The section with the names of the ID fields, one a line: their values are in their ID index alone.
 pub(super) const ID_FIELDS_SECTION: &str = "id_fields";
 
 /// The text of a value as a line or a label shows it, if it is not a string already.
@@ -29,6 +32,7 @@ pub(super) fn with_text(value: Value<'_>, take: impl FnOnce(&[u8])) {
 pub(super) struct IndexBuilder {
     text: TextIndexBuilder,
     ids: IdIndexBuilder,
+    field_ids: IdIndexBuilder,
     id_fields: IdFields,
     id_field_names: String,
     blocks: Vec<BlockStats>,
@@ -41,6 +45,7 @@ impl IndexBuilder {
         Ok(IndexBuilder {
             text: TextIndexBuilder::new(level)?,
             ids: IdIndexBuilder::new(),
+            field_ids: IdIndexBuilder::new(),
             id_fields: IdFields::new(id_fields),
             id_field_names: id_fields.join("\n"),
             blocks: Vec::new(),
@@ -129,7 +134,7 @@ impl IndexBuilder {
                     if let Ok(text) = std::str::from_utf8(text)
                         && !text.is_empty()
                     {
-                        self.ids.push(hash_text(text), block);
+                        self.field_ids.push(hash_text(text), block);
                     }
                 });
             }
@@ -145,7 +150,7 @@ impl IndexBuilder {
 
     fn push_id(&mut self, value: Value<'_>, block: u32) {
         if let Some(hash) = hash_value(value) {
-            self.ids.push(hash, block);
+            self.field_ids.push(hash, block);
         }
     }
 
@@ -163,6 +168,7 @@ impl IndexBuilder {
         let mut file = SectionFileWriter::default();
         self.text.finish(&mut file)?;
         file.push(IDS_SECTION, &self.ids.finish());
+        file.push(FIELD_IDS_SECTION, &self.field_ids.finish());
         file.push(ID_FIELDS_SECTION, self.id_field_names.as_bytes());
         Ok((self.blocks, file.finish()))
     }

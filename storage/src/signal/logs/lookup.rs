@@ -24,6 +24,18 @@ pub(super) struct WantedId<'a> {
     fingerprints: Vec<u64>,
 }
 
+/// A block that may hold an ID, and where in it: nothing else has to be searched.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Candidate {
+    block: usize,
+    /// As the trace or span ID of a record.
+    own: bool,
+    /// In an ID field.
+    fields: bool,
+    /// In a line.
+    lines: bool,
+}
+
 impl<'a> WantedId<'a> {
     pub(super) fn new(id: &'a IdQuery) -> WantedId<'a> {
         let mut words = Vec::new();
@@ -81,34 +93,38 @@ impl<'a> WantedId<'a> {
             || self.is_in_attributes(batch.attributes(row), id_fields)
     }
 
-    /// Blocks of a segment that may hold it, each with whether a line may: the others' bodies need
-    /// no search.
+    /// Blocks of a segment that may hold it, ascending.
     ///
     /// Errors: Corrupt, Io.
-    pub(super) fn candidates(&self, segment: &Segment) -> Result<Vec<(usize, bool)>, StorageError> {
+    pub(super) fn candidates(&self, segment: &Segment) -> Result<Vec<Candidate>, StorageError> {
         let blocks = segment.stats.len();
         let Some(index) = &segment.index else {
-            return Ok((0..blocks).map(|block| (block, true)).collect());
+            let anywhere = |block| Candidate { block, own: true, fields: true, lines: true };
+            return Ok((0..blocks).map(anywhere).collect());
         };
-        let mut candidates = vec![false; blocks];
+        let mut candidates: Vec<Candidate> =
+            (0..blocks).map(|block| Candidate { block, ..Candidate::default() }).collect();
         for &fingerprint in &self.fingerprints {
             for block in index.ids.lookup(fingerprint)? {
                 if let Some(candidate) = candidates.get_mut(block as usize) {
-                    *candidate = true;
+                    candidate.own = true;
+                }
+            }
+            for block in index.of_fields().lookup(fingerprint)? {
+                if let Some(candidate) = candidates.get_mut(block as usize) {
+                    candidate.fields = true;
                 }
             }
         }
-        let mut lines = vec![false; blocks];
         for word in &self.words {
             let mut holds = vec![true; blocks];
             index.text.retain(&NeedleTokens::of_text(word.as_bytes()), &mut holds)?;
-            for (line, holds) in lines.iter_mut().zip(holds) {
-                *line |= holds;
+            for (candidate, holds) in candidates.iter_mut().zip(holds) {
+                candidate.lines |= holds;
             }
         }
-        let may_hold = candidates.into_iter().zip(lines).enumerate();
-        let may_hold = may_hold.filter(|(_, (by_id, line))| *by_id || *line);
-        Ok(may_hold.map(|(block, (_, line))| (block, line)).collect())
+        candidates.retain(|candidate| candidate.own || candidate.fields || candidate.lines);
+        Ok(candidates)
     }
 
     /// The records of a block that carry it, which [`WantedId::candidates`] gave.
@@ -117,26 +133,43 @@ impl<'a> WantedId<'a> {
     pub(super) fn read(
         &self,
         segment: &Segment,
-        (block, in_lines): (usize, bool),
+        candidate: Candidate,
         scratch: &mut ReadScratch,
     ) -> Result<LogsBatch, StorageError> {
-        let at = segment.at(block)?;
+        let at = segment.at(candidate.block)?;
         let mut fields = RecordBlock::default();
-        segment.records.load(&segment.file, at, TRACE_ID..SPAN_ID + 1, &mut fields, scratch)?;
         let mut hits = vec![false; at.rows as usize];
-        for (row, hit) in hits.iter_mut().enumerate() {
-            *hit = self.is_id(fields.bytes(TRACE_ID, row), fields.bytes(SPAN_ID, row));
+        if candidate.own {
+            let ids = [
+                (TRACE_ID, self.id.trace_id.as_ref().map(<[u8; 16]>::as_slice)),
+                (SPAN_ID, self.id.span_id.as_ref().map(<[u8; 8]>::as_slice)),
+            ];
+            for (field, id) in ids {
+                let Some(id) = id.filter(|id| id.iter().any(|&byte| byte != 0)) else { continue };
+                segment.records.load(&segment.file, at, field..field + 1, &mut fields, scratch)?;
+                if let Some(column) = fields.field(field) {
+                    column.mark_equal(id, &mut hits);
+                }
+            }
         }
-        if in_lines && !self.words.is_empty() {
+        if candidate.lines && !self.words.is_empty() {
             segment.records.load(&segment.file, at, BODY..BODY_ANY + 1, &mut fields, scratch)?;
             self.mark_lines(&fields, &mut hits);
         }
-        self.mark_attributes(segment, at, &mut hits, scratch)?;
+        if candidate.fields {
+            self.mark_attributes(segment, at, &mut hits, scratch)?;
+        }
         let rows: Vec<u32> = (0..at.rows).filter(|&row| hits[row as usize]).collect();
         segment.materialise(at, fields, &rows, scratch)
     }
 
     fn mark_lines(&self, fields: &RecordBlock, hits: &mut [bool]) {
+        // One search of the whole page passes over most blocks that a filter took for one that has
+        // the word.
+        let may_hold = |text: &ColumnBlock| self.finders.iter().any(|finder| text.holds(finder));
+        if fields.field(BODY_ANY).is_none() && !fields.field(BODY).is_some_and(may_hold) {
+            return;
+        }
         for (row, hit) in hits.iter_mut().enumerate() {
             let (kind, body) = fields.body(row);
             if kind == BodyKind::Any {

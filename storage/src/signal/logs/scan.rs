@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use model::{BodyKind, LogsBatch, Slice, Stream, Value};
 
-use super::index::{ID_FIELDS_SECTION, IDS_SECTION, with_text};
+use super::index::{FIELD_IDS_SECTION, ID_FIELDS_SECTION, IDS_SECTION, with_text};
 use super::schema::{
     BLOCKS_SECTION, BODY, BODY_ANY, BlockStats, FIELD_COUNT, RecordBlock, RecordFile, STREAM,
     STREAMS_SECTION, TIME, TRACE_ID, decode_blocks, decode_streams,
@@ -22,6 +22,9 @@ use crate::columns::{
 use crate::ids::{IdFields, IdIndex, hash_text, hash_trace_id};
 use crate::segment::{OpenSegment, SegmentMeta, SegmentSource};
 use crate::text::TextIndex;
+
+/// Of a block of which at most one row in this many is wanted, columns are read by row.
+const FEW_ROWS_ONE_IN: usize = 16;
 
 /// An open segment: all that is needed to know which blocks to read.
 #[derive(Debug)]
@@ -38,7 +41,10 @@ pub(crate) struct Segment {
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) text: TextIndex,
+    /// Of trace and span IDs.
     pub(super) ids: IdIndex,
+    /// Of the values of ID fields; `ids` has them, too, where there is none.
+    pub(super) field_ids: Option<IdIndex>,
     pub(super) id_fields: IdFields,
 }
 
@@ -73,18 +79,26 @@ impl Index {
         let file = SectionFile::open(Arc::clone(source))?;
         let lost = || StorageError::corrupt(source.name(), "a section is missing");
         let ids = IdIndex::open(source, file.place(IDS_SECTION).ok_or_else(lost)?)?;
+        let field_ids = file.place(FIELD_IDS_SECTION);
+        let field_ids = field_ids.map(|place| IdIndex::open(source, place)).transpose()?;
         let fields = file.read(ID_FIELDS_SECTION)?.ok_or_else(lost)?;
         let fields: Vec<String> = std::str::from_utf8(&fields)
             .map_err(|_| lost())?
             .split_terminator('\n')
             .map(str::to_owned)
             .collect();
-        Ok(Index { text: TextIndex::open(file, blocks)?, ids, id_fields: IdFields::new(&fields) })
+        let (text, id_fields) = (TextIndex::open(file, blocks)?, IdFields::new(&fields));
+        Ok(Index { text, ids, field_ids, id_fields })
     }
 
-    /// Clears the blocks that the ID is not in.
-    fn retain_id(&self, hash: u64, candidates: &mut [bool]) -> Result<(), StorageError> {
-        let blocks = self.ids.lookup(hash)?;
+    /// The index of the values of ID fields.
+    pub(super) fn of_fields(&self) -> &IdIndex {
+        self.field_ids.as_ref().unwrap_or(&self.ids)
+    }
+
+    /// Clears the blocks that the ID is not in, by `ids`.
+    fn retain_id(ids: &IdIndex, hash: u64, candidates: &mut [bool]) -> Result<(), StorageError> {
+        let blocks = ids.lookup(hash)?;
         for (block, candidate) in candidates.iter_mut().enumerate() {
             *candidate &= blocks.binary_search(&(block as u32)).is_ok();
         }
@@ -111,7 +125,7 @@ impl Segment {
             .collect();
         let Some(index) = &self.index else { return Ok(candidates) };
         if let Some(id) = wanted.trace_id {
-            index.retain_id(hash_trace_id(&id), &mut candidates)?;
+            Index::retain_id(&index.ids, hash_trace_id(&id), &mut candidates)?;
         }
         for needle in &wanted.needles {
             index.text.retain(needle, &mut candidates)?;
@@ -143,7 +157,7 @@ impl Segment {
         if index.id_fields.contains(&hint.name) {
             // Such a value is in the ID index, unless it is one that no ID can be.
             let mut by_id = candidates.to_vec();
-            index.retain_id(hash_text(&hint.value), &mut by_id)?;
+            Index::retain_id(index.of_fields(), hash_text(&hint.value), &mut by_id)?;
             holds.iter_mut().zip(by_id).for_each(|(holds, by_id)| *holds |= by_id);
         }
         let by_stream: Vec<bool> =
@@ -198,6 +212,11 @@ impl Segment {
     ) -> Result<LogsBatch, StorageError> {
         if rows.is_empty() {
             return Ok(LogsBatch::default());
+        }
+        if rows.len() <= at.rows as usize / FEW_ROWS_ONE_IN {
+            let fields = self.records.load_rows(&self.file, at, rows, &fields, scratch)?;
+            let attributes = self.attributes.load_rows(&self.file, at, rows, scratch)?;
+            return Ok(self.assemble(&fields, &attributes, 0..rows.len() as u32));
         }
         self.records.load(&self.file, at, 0..FIELD_COUNT, &mut fields, scratch)?;
         let attributes = self.attributes.load(&self.file, at, Some(rows), scratch)?;

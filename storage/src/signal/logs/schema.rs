@@ -133,6 +133,30 @@ impl RecordFile {
     }
 }
 
+impl RecordFile {
+    /// All fields of `rows` (ascending) of a block alone; `loaded` are some of the whole block.
+    ///
+    /// Errors: Corrupt, Io.
+    pub(super) fn load_rows(
+        &self,
+        file: &ColumnFile,
+        at: BlockAt,
+        rows: &[u32],
+        loaded: &RecordBlock,
+        scratch: &mut ReadScratch,
+    ) -> Result<RecordBlock, StorageError> {
+        let mut block = RecordBlock::default();
+        for (field, column) in self.columns.iter().enumerate() {
+            block.fields[field] = match (&loaded.fields[field], column) {
+                (Some(loaded), _) => Some(loaded.pick(rows)),
+                (None, Some(column)) => Some(file.read_rows(*column, at, rows, scratch)?),
+                (None, None) => None,
+            };
+        }
+        Ok(block)
+    }
+}
+
 /// Fields of one block; those that are not loaded or not there are absent.
 #[derive(Debug, Default)]
 pub(super) struct RecordBlock {
