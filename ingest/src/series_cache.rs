@@ -7,13 +7,18 @@
 //! Each shard keeps two generations: what was touched since the last turn, and what was touched in
 //! the turn before. When the young half is full the old half is dropped, so memory is bounded and
 //! what is in use stays. Keys hold the tenant: a series is never shared by two tenants.
+//!
+//! Senders name their series in the same order each time. So the cache also keeps the keys in the
+//! order in which they came first, and a [`Follower`] looks for a key right behind the one before
+//! it: that memory is read in a line, where each probe of a map waits for memory of its own.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use model::{Labels, Reason, Series, SeriesId, TenantId};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::otlp::metrics::{DeltaTable, TranslationOptions};
@@ -22,6 +27,9 @@ use crate::otlp::metrics::{DeltaTable, TranslationOptions};
 const SHARDS: usize = 64;
 /// Raw forms that are kept in all. Units: entries.
 const ENTRIES_MAX: usize = 2_000_000;
+/// Places behind the one before that are looked at, because requests that came at the same time
+/// stand between each other.
+const FOLLOWING: usize = 8;
 /// How long a metric's metadata is not sent on again. Units: ns.
 const METADATA_REPEAT_NS: i64 = 300 * model::NS_PER_S;
 
@@ -63,6 +71,8 @@ pub(crate) struct Generations<V> {
     young: KeyMap<V>,
     old: KeyMap<V>,
     half_max: usize,
+    /// How often the old half went.
+    turns: u64,
 }
 
 impl<V> Generations<V> {
@@ -71,6 +81,7 @@ impl<V> Generations<V> {
             young: KeyMap::default(),
             old: KeyMap::default(),
             half_max: (entries_max / 2).max(1),
+            turns: 0,
         }
     }
 
@@ -99,6 +110,7 @@ impl<V> Generations<V> {
     pub(crate) fn insert(&mut self, key: u128, value: V) {
         if self.young.len() >= self.half_max {
             self.old = std::mem::take(&mut self.young);
+            self.turns += 1;
         }
         self.young.insert(key, value);
     }
@@ -109,10 +121,25 @@ impl<V> Generations<V> {
     }
 }
 
+/// A series and where it stood in the order when it was last looked up in the map.
+#[derive(Debug, Clone)]
+struct Known {
+    series: Arc<Series>,
+    place: u32,
+}
+
+/// Keys and their series in the order in which they came. It is forgotten when a half of a shard
+/// goes: what is in use is looked up in the maps then, which keeps it young.
+type Order = Vec<(u128, Arc<Series>)>;
+
 /// From raw bytes to series; shared by all requests and by replay.
 #[derive(Debug)]
 pub(crate) struct SeriesCache {
-    by_raw: Box<[Mutex<Generations<Arc<Series>>>]>,
+    by_raw: Box<[Mutex<Generations<Known>>]>,
+    order: RwLock<Order>,
+    order_max: usize,
+    /// Whether a half of a shard went since the order was begun.
+    has_turned: AtomicBool,
     by_id: Box<[Mutex<KeyMap<Weak<Series>>>]>,
     /// When each metric's metadata was last sent on. Units: ns.
     metadata_sent: Mutex<Generations<i64>>,
@@ -137,6 +164,9 @@ impl SeriesCache {
         let shard_max = entries_max.div_ceil(SHARDS);
         SeriesCache {
             by_raw: (0..SHARDS).map(|_| Mutex::new(Generations::new(shard_max))).collect(),
+            order: RwLock::default(),
+            order_max: entries_max,
+            has_turned: AtomicBool::new(false),
             by_id: (0..SHARDS).map(|_| Mutex::new(KeyMap::default())).collect(),
             metadata_sent: Mutex::new(Generations::new(shard_max.max(1024) * 4)),
             ids_max: shard_max,
@@ -155,25 +185,45 @@ impl SeriesCache {
         &self.deltas
     }
 
-    /// The series that `raw_hash` stands for, from the cache or else from the labels of `make`.
-    ///
-    /// Errors: those of `make`; they are not remembered.
-    #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of shards")]
-    pub(crate) fn get_or_make(
-        &self,
-        tenant: &TenantId,
-        raw_hash: u128,
-        make: impl FnOnce() -> Result<Labels, Refusal>,
-    ) -> Result<Arc<Series>, Refusal> {
-        let tenant = tenant_hash(tenant);
-        let key = raw_hash ^ tenant;
-        let shard = &self.by_raw[shard_of(key)];
-        if let Some(series) = shard.lock().get_cloned(key) {
-            return Ok(series);
+    /// Looks up the series of one request of `tenant`, one after the other.
+    pub(crate) fn follow(&self, tenant: &TenantId) -> Follower<'_> {
+        Follower {
+            cache: self,
+            tenant: tenant_hash(tenant),
+            order: None,
+            next: 0,
+            missed: Vec::new(),
         }
-        let series = self.shared(tenant, make()?);
-        shard.lock().insert(key, Arc::clone(&series));
-        Ok(series)
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of shards")]
+    fn shard<T>(&self, key: u128, take: impl FnOnce(&mut Generations<Known>) -> T) -> T {
+        let mut shard = self.by_raw[shard_of(key)].lock();
+        let turns = shard.turns;
+        let taken = take(&mut shard);
+        if shard.turns != turns {
+            self.has_turned.store(true, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Adds what a request was the first to name to the order, unless somebody is reading it: then
+    /// the next request does.
+    fn append(&self, missed: &[(u128, Arc<Series>)]) {
+        let Some(mut order) = self.order.try_write() else { return };
+        let is_full = order.len() + missed.len() > self.order_max;
+        if self.has_turned.swap(false, Ordering::Relaxed) || is_full {
+            order.clear();
+        }
+        for (key, series) in missed.iter().take(self.order_max) {
+            let place = order.len() as u32;
+            order.push((*key, Arc::clone(series)));
+            self.shard(*key, |shard| {
+                if let Some(known) = shard.get(*key) {
+                    known.place = place;
+                }
+            });
+        }
     }
 
     /// The one series of these labels that is alive.
@@ -221,6 +271,78 @@ impl SeriesCache {
     }
 }
 
+/// Looks up series in the order of a request; see the module's docs.
+#[derive(Debug)]
+pub(crate) struct Follower<'a> {
+    cache: &'a SeriesCache,
+    tenant: u128,
+    /// Held from one look-up to the next.
+    order: Option<RwLockReadGuard<'a, Order>>,
+    /// Where the next key is looked for first.
+    next: usize,
+    /// What was not in the order.
+    missed: Order,
+}
+
+impl Follower<'_> {
+    /// The series that `raw_hash` stands for, from the cache or else from the labels of `make`.
+    ///
+    /// Errors: those of `make`; they are not remembered.
+    #[inline]
+    pub(crate) fn get_or_make(
+        &mut self,
+        raw_hash: u128,
+        make: impl FnOnce() -> Result<Labels, Refusal>,
+    ) -> Result<Arc<Series>, Refusal> {
+        let key = raw_hash ^ self.tenant;
+        let order = self.order.get_or_insert_with(|| self.cache.order.read());
+        let following = order.iter().skip(self.next).take(FOLLOWING);
+        for (ahead, (known, series)) in following.enumerate() {
+            if *known == key {
+                self.next += ahead + 1;
+                return Ok(Arc::clone(series));
+            }
+        }
+        self.probe(key, make)
+    }
+
+    #[inline(never)]
+    fn probe(
+        &mut self,
+        key: u128,
+        make: impl FnOnce() -> Result<Labels, Refusal>,
+    ) -> Result<Arc<Series>, Refusal> {
+        let series = match self.cache.shard(key, |shard| shard.get_cloned(key)) {
+            Some(Known { series, place }) => {
+                let order = self.order.as_ref();
+                let there = order.and_then(|order| order.get(place as usize));
+                if there.is_some_and(|(known, _)| *known == key) {
+                    self.next = place as usize + 1;
+                    return Ok(series);
+                }
+                series
+            }
+            None => {
+                let series = self.cache.shared(self.tenant, make()?);
+                let known = Known { series: Arc::clone(&series), place: u32::MAX };
+                self.cache.shard(key, |shard| shard.insert(key, known));
+                series
+            }
+        };
+        self.missed.push((key, Arc::clone(&series)));
+        Ok(series)
+    }
+}
+
+impl Drop for Follower<'_> {
+    fn drop(&mut self) {
+        self.order = None;
+        if !self.missed.is_empty() {
+            self.cache.append(&self.missed);
+        }
+    }
+}
+
 /// The part of a key that stands for the tenant.
 #[inline]
 pub(crate) fn tenant_hash(tenant: &TenantId) -> u128 {
@@ -243,7 +365,7 @@ mod tests {
 
     fn series(cache: &SeriesCache, tenant: &str, raw: u128, index: usize) -> Arc<Series> {
         let tenant = TenantId::parse(tenant).unwrap();
-        cache.get_or_make(&tenant, mix(7, raw), || Ok(labels(index))).unwrap()
+        cache.follow(&tenant).get_or_make(mix(7, raw), || Ok(labels(index))).unwrap()
     }
 
     #[test]
@@ -252,7 +374,8 @@ mod tests {
         let first = series(&cache, "a", 1, 1);
         let tenant = TenantId::parse("a").unwrap();
         let again = cache
-            .get_or_make(&tenant, mix(7, 1), || Err((Reason::InvalidLabels, String::new())))
+            .follow(&tenant)
+            .get_or_make(mix(7, 1), || Err((Reason::InvalidLabels, String::new())))
             .unwrap();
         assert!(Arc::ptr_eq(&first, &again));
         assert!(Arc::ptr_eq(&first, &series(&cache, "a", 2, 1)));
@@ -276,12 +399,54 @@ mod tests {
     }
 
     #[test]
+    fn the_order_of_a_sender_is_followed_and_another_order_is_right_too() {
+        let cache = SeriesCache::default();
+        let tenant = TenantId::parse("a").unwrap();
+        let key = |index: usize| mix(7, index as u128);
+        let mut follower = cache.follow(&tenant);
+        let first: Vec<_> = (0..500)
+            .map(|index| follower.get_or_make(key(index), || Ok(labels(index))).unwrap())
+            .collect();
+        drop(follower);
+        let never = || Err((Reason::InvalidLabels, "made again".to_owned()));
+        for step in [1, 3, 7, 499] {
+            let mut follower = cache.follow(&tenant);
+            for at in 0..500 {
+                let index = at * step % 500;
+                let series = follower.get_or_make(key(index), never).unwrap();
+                assert!(Arc::ptr_eq(&series, &first[index]), "{index} of step {step}");
+            }
+        }
+        let other = TenantId::parse("b").unwrap();
+        assert!(cache.follow(&other).get_or_make(key(0), never).is_err());
+        assert_eq!(cache.order.read().len(), 500, "nothing was added again");
+    }
+
+    #[test]
+    fn the_order_is_bounded_and_outlives_turns() {
+        let cache = SeriesCache::with_entries_max(TranslationOptions::default(), 640);
+        let tenant = TenantId::default();
+        for round in 0..6usize {
+            let mut follower = cache.follow(&tenant);
+            for index in 0..900 {
+                let index = index + round * 300;
+                let series =
+                    follower.get_or_make(mix(7, index as u128), || Ok(labels(index))).unwrap();
+                assert_eq!(series.labels, labels(index));
+            }
+            drop(follower);
+            assert!(cache.order.read().len() <= 640);
+        }
+    }
+
+    #[test]
     fn refusals_are_not_remembered() {
         let cache = SeriesCache::default();
         let tenant = TenantId::default();
-        let refused = cache.get_or_make(&tenant, 9, || Err((Reason::MissingLabels, "x".into())));
+        let refused =
+            cache.follow(&tenant).get_or_make(9, || Err((Reason::MissingLabels, "x".into())));
         assert_eq!(refused.unwrap_err().0, Reason::MissingLabels);
-        assert!(cache.get_or_make(&tenant, 9, || Ok(labels(1))).is_ok());
+        assert!(cache.follow(&tenant).get_or_make(9, || Ok(labels(1))).is_ok());
     }
 
     #[test]

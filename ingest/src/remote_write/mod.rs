@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::checks::TimeWindow;
 use crate::decoder::{DecodeContext, DecodeError};
-use crate::series_cache::Refusal;
+use crate::series_cache::{Follower, Refusal};
 
 pub(crate) use histogram::{check as check_histogram, read_doubles, zigzag32};
 
@@ -53,6 +53,7 @@ pub(crate) fn decode(
         batch: MetricsBatch::default(),
         rejections: Rejections::default(),
         window: TimeWindow::of(ctx),
+        series: ctx.series.follow(ctx.tenant),
         scratch: Vec::new(),
     };
     match writer.request(&body) {
@@ -66,6 +67,7 @@ struct Writer<'a> {
     batch: MetricsBatch,
     rejections: Rejections,
     window: TimeWindow,
+    series: Follower<'a>,
     /// Label fields of a series that does not keep them together.
     scratch: Vec<u8>,
 }
@@ -186,7 +188,7 @@ impl Writer<'_> {
     fn look_up(&mut self, labels: &[u8]) -> Slot {
         let ctx = self.ctx;
         let make = || labels::parse(labels, ctx.limits);
-        match ctx.series.get_or_make(ctx.tenant, xxh3_128(labels), make) {
+        match self.series.get_or_make(xxh3_128(labels), make) {
             Ok(series) => {
                 self.batch.series.push(series);
                 Slot::Known(self.batch.series.len() as u32 - 1)

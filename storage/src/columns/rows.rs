@@ -198,7 +198,7 @@ impl ColumnBlock {
         }
     }
 
-    /// Marks the rows whose value is `bytes`.
+    /// Marks the rows whose value is `bytes`, which are not empty.
     pub(crate) fn mark_equal(&self, bytes: &[u8], hits: &mut [bool]) {
         let mut mark = |slot: usize| {
             if let Some(hit) = self.row_of(slot).and_then(|row| hits.get_mut(row)) {
@@ -206,13 +206,11 @@ impl ColumnBlock {
             }
         };
         match &self.values {
-            BlockValues::Plain(values) => {
-                (0..values.len()).filter(|&slot| values.get(slot) == bytes).for_each(&mut mark);
-            }
+            BlockValues::Plain(values) => find_equal(values, bytes).for_each(&mut mark),
             BlockValues::Dictionary { dictionary, numbers } => {
-                let known = dictionary.iter().zip(0u32..).filter(|(entry, _)| *entry == bytes);
-                for (_, wanted) in known {
-                    let slots = numbers.iter().enumerate().filter(|(_, number)| **number == wanted);
+                for wanted in find_equal(dictionary, bytes) {
+                    let slots = numbers.iter().enumerate();
+                    let slots = slots.filter(|(_, number)| **number as usize == wanted);
                     slots.for_each(|(slot, _)| mark(slot));
                 }
             }
@@ -228,6 +226,26 @@ impl ColumnBlock {
             Some(slots) => slots.partition_point(|&first| first as usize <= slot).checked_sub(1),
         }
     }
+}
+
+/// Where `wanted`, which is not empty, is among `values`: one search of all their bytes.
+fn find_equal<'a>(values: &'a Spans, wanted: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    let (data, ends) = (values.data(), values.ends());
+    let finder = Finder::new(wanted);
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let start = from + finder.find(data.get(from..)?)?;
+            let slot = ends.partition_point(|&end| end as usize <= start);
+            let end = *ends.get(slot)? as usize;
+            let is_whole = end - start == wanted.len() && values.get(slot).len() == wanted.len();
+            // Where it began in the middle of a value, the next one may overlap it.
+            from = if is_whole { end } else { start + 1 };
+            if is_whole {
+                return Some(slot);
+            }
+        }
+    })
 }
 
 fn pick<T: Copy>(values: &[T], places: &[usize]) -> Vec<T> {

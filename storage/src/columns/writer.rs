@@ -24,8 +24,10 @@ use crate::StorageError;
 const DIGITS_MAX: usize = 24;
 /// Bytes of a page that are looked at to count them.
 const DIGITS_SAMPLE_BYTES: usize = 4096;
-/// Shorter matches are left out of random digits: Huffman codes take less room and time.
+/// Shorter matches are left out of random digits: Huffman codes take less room and time. Only the
+/// fastest level heeds it.
 const DIGITS_MATCH_MIN: u32 = 7;
+const DIGITS_LEVEL: i32 = 1;
 
 /// Integers with at most this many different values get a dictionary.
 const INT_DICTIONARY_MAX: usize = 1024;
@@ -101,7 +103,7 @@ impl ColumnFileWriter {
                 level: self.level,
                 compressor: &mut self.compressor,
                 raw: &mut self.raw,
-                match_min: None,
+                is_digits: None,
             };
             let (bytes, close) = chunk.write(builder, block_ends)?;
             group.append_column(&bytes, close).map_err(failed)?;
@@ -191,8 +193,8 @@ struct ChunkWriter<'a> {
     level: i32,
     compressor: &'a mut Compressor<'static>,
     raw: &'a mut Vec<u8>,
-    /// The shortest match in pages of strings, once the first of them was tried; 0 is the level's.
-    match_min: Option<u32>,
+    /// Whether strings are compressed as random digits, once their first page was tried.
+    is_digits: Option<bool>,
 }
 
 /// Where a chunk's bytes went.
@@ -363,30 +365,37 @@ impl ChunkWriter<'_> {
 
     /// Compresses a page of strings in the way that is best for the first one.
     fn compress_strings(&mut self) -> Result<Bytes, StorageError> {
-        match self.match_min {
-            Some(match_min) => self.compress_with(match_min),
+        match self.is_digits {
+            Some(true) => self.compress_digits(),
+            Some(false) => self.compress(),
             None if !may_be_digits(self.raw) => {
-                self.match_min = Some(0);
+                self.is_digits = Some(false);
                 self.compress()
             }
             None => {
-                let (usual, digits) = (self.compress()?, self.compress_with(DIGITS_MATCH_MIN)?);
+                let (usual, digits) = (self.compress()?, self.compress_digits()?);
                 let is_digits = digits.len() < usual.len();
-                self.match_min = Some(if is_digits { DIGITS_MATCH_MIN } else { 0 });
+                self.is_digits = Some(is_digits);
                 Ok(if is_digits { digits } else { usual })
             }
         }
     }
 
-    fn compress_with(&mut self, match_min: u32) -> Result<Bytes, StorageError> {
-        let set = |compressor: &mut Compressor<'static>, match_min| {
-            let set = compressor.set_parameter(CParameter::MinMatch(match_min));
-            set.map_err(|error| StorageError::io("compressing a page", error))
-        };
-        set(self.compressor, match_min)?;
+    fn compress_digits(&mut self) -> Result<Bytes, StorageError> {
+        self.set_level(DIGITS_LEVEL, DIGITS_MATCH_MIN)?;
         let compressed = self.compress();
-        set(self.compressor, 0)?;
+        self.set_level(self.level, 0)?;
         compressed
+    }
+
+    /// `match_min` 0 is that of the level.
+    fn set_level(&mut self, level: i32, match_min: u32) -> Result<(), StorageError> {
+        for parameter in [CParameter::CompressionLevel(level), CParameter::MinMatch(match_min)] {
+            self.compressor
+                .set_parameter(parameter)
+                .map_err(|error| StorageError::io("compressing a page", error))?;
+        }
+        Ok(())
     }
 
     fn dictionary_page(&mut self, count: usize) -> Result<Page, StorageError> {

@@ -9,8 +9,11 @@
 use crate::StorageError;
 use crate::columns::SectionFile;
 
-/// Bits of the filter for each token.
-const BITS_PER_TOKEN: usize = 11;
+/// Bits of the filter for each token: one absent token in a hundred looks present.
+pub(super) const BITS_PER_TOKEN: usize = 11;
+/// Where the filter has identifiers alone: one in three hundred, because each that
+/// looks present costs reading a block's lines.
+pub(super) const BITS_PER_IDENTIFIER: usize = 14;
 const BUCKET_BITS: usize = 256;
 const BUCKET_BYTES: usize = 32;
 const HEADER_BYTES: usize = 8;
@@ -45,9 +48,9 @@ fn bucket_of(hash: u32, buckets: usize) -> usize {
 }
 
 /// Builds the section of the filters of all blocks. `blocks` holds each block's hashes.
-pub(super) fn build(blocks: &[Vec<u32>]) -> Vec<u8> {
+pub(super) fn build(blocks: &[Vec<u32>], bits_per_token: usize) -> Vec<u8> {
     let tokens_max = blocks.iter().map(Vec::len).max().unwrap_or(0);
-    let buckets = (tokens_max * BITS_PER_TOKEN).div_ceil(BUCKET_BITS).max(1);
+    let buckets = (tokens_max * bits_per_token).div_ceil(BUCKET_BITS).max(1);
     let mut out = Vec::with_capacity(HEADER_BYTES + buckets * blocks.len() * BUCKET_BYTES);
     out.extend_from_slice(&(blocks.len() as u32).to_le_bytes());
     out.extend_from_slice(&(buckets as u32).to_le_bytes());

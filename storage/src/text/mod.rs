@@ -93,7 +93,11 @@ impl TextIndexBuilder {
     ///
     /// Errors: Io.
     pub(crate) fn finish(self, out: &mut SectionFileWriter) -> Result<(), StorageError> {
-        out.push(FILTERS_SECTION, &filter::build(&self.filters));
+        let bits = match &self.words {
+            None => filter::BITS_PER_TOKEN,
+            Some(_) => filter::BITS_PER_IDENTIFIER,
+        };
+        out.push(FILTERS_SECTION, &filter::build(&self.filters, bits));
         if let Some(words) = self.words {
             out.push(WORDS_SECTION, &words.builder.finish()?);
         }

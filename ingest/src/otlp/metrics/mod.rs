@@ -29,7 +29,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::checks::{TimeWindow, check_limits};
 use crate::decoder::{DecodeContext, DecodeError};
-use crate::series_cache::{Refusal, mix};
+use crate::series_cache::{Follower, Refusal, mix};
 
 pub(crate) use delta::DeltaTable;
 pub use options::{DeltaMode, Promote, Strategy, TranslationOptions};
@@ -51,6 +51,7 @@ pub(crate) fn decode(
         batch: MetricsBatch::default(),
         rejections: Rejections::default(),
         window: TimeWindow::of(ctx),
+        series: ctx.series.follow(ctx.tenant),
         buckets: Vec::new(),
         bounds: Vec::new(),
     };
@@ -67,6 +68,7 @@ struct Translator<'a> {
     batch: MetricsBatch,
     rejections: Rejections,
     window: TimeWindow,
+    series: Follower<'a>,
     /// Counts and bounds of the histogram being read.
     buckets: Vec<u64>,
     bounds: Vec<f64>,
@@ -295,7 +297,7 @@ impl Translator<'_> {
             check_limits(&labels, ctx.limits)?;
             Ok(labels)
         };
-        let series = ctx.series.get_or_make(ctx.tenant, part.key(place.key), make)?;
+        let series = self.series.get_or_make(part.key(place.key), make)?;
         self.batch.series.push(series);
         Ok(self.batch.series.len() as u32 - 1)
     }

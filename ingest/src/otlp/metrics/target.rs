@@ -47,7 +47,7 @@ impl Translator<'_> {
             Ok(labels)
         };
         let key = mix(resource_key, TARGET_INFO);
-        let series = match ctx.series.get_or_make(ctx.tenant, key, make) {
+        let series = match self.series.get_or_make(key, make) {
             Ok(series) => series,
             Err((reason, example)) => {
                 self.rejections.add(reason, 0, || format!("target_info: {example}"));
