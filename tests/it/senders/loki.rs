@@ -159,12 +159,14 @@ fn as_text(value: Option<&AnyValue>) -> String {
         Some(any_value::Value::StringValue(text)) => text.clone(),
         Some(any_value::Value::DoubleValue(double)) => double.to_string(),
         Some(any_value::Value::IntValue(int)) => int.to_string(),
-        // In the order sent, which a map of this crate would not keep.
+        // Sorted, as the Collector's `AsString` writes it.
         Some(any_value::Value::KvlistValue(list)) => {
-            let entry =
-                |item: &KeyValue| format!("{}:{}", json!(item.key), plain(item.value.as_ref()));
-            let entries: Vec<String> = list.values.iter().map(entry).collect();
-            format!("{{{}}}", entries.join(","))
+            let entries: BTreeMap<&str, Json> = list
+                .values
+                .iter()
+                .map(|item| (item.key.as_str(), plain(item.value.as_ref())))
+                .collect();
+            json!(entries).to_string()
         }
         _ => plain(value).to_string(),
     }

@@ -97,7 +97,8 @@ export function reveal(list: HTMLElement, index: number, head: number): void {
 
 /** Calls `press` for keys that are not typed into a field. Return true to keep the key. */
 export function useKeys(press: (key: string) => boolean, inputs: unknown[]): void {
-  useEffect(() => {
+  // Not after the next paint: of two quick keys the second must see what the first has done.
+  useLayoutEffect(() => {
     const listener = (event: KeyboardEvent): void => {
       const target = event.target as HTMLElement;
       const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) || target.isContentEditable;

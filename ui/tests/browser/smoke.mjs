@@ -86,8 +86,8 @@ async function until(selector, button) {
   }
 }
 
-/** How many pixels of a canvas are painted. */
-const painted = (selector) =>
+/** How many pixels of a canvas are painted now. */
+const count = (selector) =>
   page
     .locator(selector)
     .first()
@@ -97,6 +97,16 @@ const painted = (selector) =>
       for (let at = 3; at < all.length; at += 4) if (all[at] > 0) count += 1;
       return count;
     });
+
+/** Whether more than `least` pixels of a canvas are painted: now, or soon, for it is drawn late. */
+async function painted(selector, least) {
+  const end = Date.now() + SOON_MS;
+  while ((await count(selector)) <= least) {
+    if (Date.now() > end) return false;
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  return true;
+}
 
 async function lookup(id) {
   return (await fetch(`${server.page}/tercet/api/v1/lookup/${id}`)).json();
@@ -145,8 +155,8 @@ test("a pasted ID shows spans and log lines in time order, and the verdict", asy
   assert.ok(place("PlaceOrder") < place("start pay order"));
   assert.ok(place("start pay order") < place("Charge"));
   assert.ok(place("Charge") < place("card gateway timeout after 1200ms"));
-  assert.ok((await painted(".bars")) > 1000, "bars are drawn");
-  assert.ok((await painted(".mini")) > 500, "the minimap is drawn");
+  assert.ok(await painted(".bars", 1000), "bars are drawn");
+  assert.ok(await painted(".mini", 500), "the minimap is drawn");
 });
 
 test("the keyboard moves, opens, hides and copies; a reload gives the same view", async () => {
@@ -214,7 +224,7 @@ test("a PromQL query draws a graph, and a reload draws it again", async () => {
     await until(".graph canvas", "run again");
     const row = await page.locator("tbody tr").first().innerText();
     assert.match(row, /\{job="shop\/checkout"\}\s+[\d.]+k?\s+[\d.]+k?/);
-    assert.ok((await painted(".graph canvas")) > 500, "the graph is drawn");
+    assert.ok(await painted(".graph canvas", 500), "the graph is drawn");
   }
   await ask("rate(");
   const told = await page.getByRole("alert").innerText();
@@ -225,7 +235,7 @@ test("a LogQL query lists lines with their volume, and a line leads to its trace
   await ask('{service_name="payments"} |= "timeout"');
   await until(".line", "run again");
   for (const line of await texts(".line")) assert.match(line, /ERROR[^]*card gateway timeout/);
-  assert.ok((await painted(".volume")) > 20, "the volume is drawn");
+  assert.ok(await painted(".volume", 20), "the volume is drawn");
   await page.keyboard.press("j");
   await page.getByRole("link", { name: "open its trace" }).click();
   await page.locator(".row.log", { hasText: "card gateway timeout" }).waitFor();
