@@ -6,7 +6,7 @@ BIN := target/release/tercet
 DATA ?= tercet-data
 SHELL := /bin/bash
 
-.PHONY: run build ui test test-rust test-ui lint bench clean help
+.PHONY: run build ui test test-rust test-ui lint bench chaos clean help
 
 help: ## Shows this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,10 @@ lint: ## Format, clippy, and the page's linters
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	cd ui && npm run --silent lint
+
+chaos: build ## Runs every fault of docs/reliability.md, under 3 hours; root is needed for some
+	$(CARGO) build --release --locked -p chaos
+	./target/release/chaos --full --page docs/reliability.md
 
 bench: build ## Runs us and the peers on the same data: see benches/peers/README.md
 	bash benches/peers/run.sh

@@ -65,6 +65,7 @@ step "format" cargo fmt --all --check
 step "tools for the tests" bash tests/install-tools.sh
 cargo_tests "rust tests" cargo test --workspace --locked --no-fail-fast -- --show-output
 export TERCET_BIN=${CARGO_TARGET_DIR:-$PWD/target}/debug/tercet
+cargo_tests "chaos: the fast rows" cargo run --quiet --locked -p chaos
 skippable "page: in a browser" npm --prefix ui run --silent test:browser
 step "clippy" cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 

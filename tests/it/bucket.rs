@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::process::{Child, Command};
 
-use crate::load;
-use crate::server::{Server, binary, escape};
-use crate::tools;
+use chaos::load;
+use chaos::server::{Server, binary, escape};
+use chaos::tools;
 
 /// A gateway that serves the folders of `root` as buckets.
 async fn gateway(program: &Path, root: &Path) -> (Child, String) {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::server::{Server, escape};
+use chaos::server::{Server, escape};
 
 /// The folder of conformance data, if this machine has it.
 fn data(path: &str) -> Option<PathBuf> {

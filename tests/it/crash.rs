@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-use crate::load;
-use crate::server::{Server, escape};
+use chaos::load;
+use chaos::server::{Server, escape};
 
 const KILLS: u64 = 20;
 /// `reliability.md`: ready again within this, with up to 64 MB of unflushed log for each signal.

@@ -7,7 +7,7 @@
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use crate::server::Server;
+use chaos::server::Server;
 
 /// Status, content type and body.
 type Answer = (u16, String, String);

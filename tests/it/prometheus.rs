@@ -12,8 +12,8 @@ use serde_json::Value as Json;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use crate::server::Server;
-use crate::tools;
+use chaos::server::Server;
+use chaos::tools;
 
 /// Scrapes of each target before anything is compared.
 const SCRAPES: u64 = 8;

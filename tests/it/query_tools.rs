@@ -3,8 +3,8 @@
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use crate::server::Server;
-use crate::tools;
+use chaos::server::Server;
+use chaos::tools;
 
 /// A gauge of two series with three samples each, 15 s apart; the first one's time. Units: s.
 async fn send_metrics(server: &Server) -> u64 {

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::{Value as Json, json};
 
 use super::sent::{Sent, SentSpan, attribute, plain};
-use crate::server::Server;
+use chaos::server::Server;
 
 pub(super) async fn check(server: &Server, sent: &Sent) {
     let want: BTreeMap<String, Json> = sent.spans.iter().map(expected).collect();

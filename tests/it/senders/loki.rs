@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use serde_json::{Value as Json, json};
 
 use super::sent::{Sent, SentLog, plain};
-use crate::server::Server;
+use chaos::server::Server;
 
 type Labels = BTreeMap<String, String>;
 

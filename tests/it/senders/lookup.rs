@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::Status
 use serde_json::{Value as Json, json};
 
 use super::sent::{Sent, SentLog, SentSpan, attribute, pairs, plain};
-use crate::server::Server;
+use chaos::server::Server;
 
 /// Exemplars of the trace that the sender's histograms have.
 const EXEMPLARS: usize = 8;

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use serde_json::{Value as Json, json};
 
 use super::sent::{Sent, SentMetric, attribute, plain};
-use crate::server::Server;
+use chaos::server::Server;
 
 /// What a metric is called as a series, its type, and its help.
 const NAMES: [(&str, &str, &str, &str); 8] = [

@@ -16,8 +16,8 @@ use tokio::process::Child;
 
 use self::metrics::Translator;
 use self::sent::Sent;
-use crate::server::Server;
-use crate::tools;
+use chaos::server::Server;
+use chaos::tools;
 
 /// An acknowledged record can be read at once: nothing here waits.
 async fn check(server: &Server, sent: &Sent, translator: Translator) {

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use prost::Message;
 use serde_json::{Value as Json, json};
 
-use crate::tools;
+use chaos::tools;
 
 /// A span and what stands around it.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,7 +7,7 @@ use prost::Message;
 use serde_json::{Value as Json, json};
 
 use super::sent::{self, Sent, SentSpan};
-use crate::server::Server;
+use chaos::server::Server;
 
 /// `tempopb.TraceByIDResponse`, as far as a whole trace fills it.
 #[derive(Clone, PartialEq, Message)]

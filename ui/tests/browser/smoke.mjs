@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 
 import { chromium as playwright } from "playwright-core";
 
@@ -132,6 +132,10 @@ after(async () => {
   await browser?.close();
   await shop?.end();
   await server?.end();
+});
+
+afterEach(() => {
+  assert.deepEqual(complaints.splice(0), [], "the console is silent, so no policy was violated");
 });
 
 test("the empty page says how to send, and comes alive with the first bytes", async () => {

@@ -1,6 +1,6 @@
 //! A `tercet serve` of the binary under test, in a folder of the test's own, on ports of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -10,33 +10,40 @@ use tokio::process::{Child, Command};
 /// Longer than any step of a healthy server on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The binary under test: the one built with the tests, or that of `TERCET_BIN`.
-pub(crate) fn binary() -> String {
-    std::env::var("TERCET_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_tercet").to_owned())
+/// The binary under test: that of `TERCET_BIN`, or the one that was built beside this program.
+///
+/// # Panics
+/// There is none.
+#[must_use]
+pub fn binary() -> PathBuf {
+    if let Some(named) = std::env::var_os("TERCET_BIN") {
+        return named.into();
+    }
+    let this = std::env::current_exe().expect("this program lies somewhere");
+    let beside = this.ancestors().skip(1).take(2).map(|folder| folder.join("tercet"));
+    let mut beside = beside.filter(|path| path.is_file());
+    beside.next().expect("tercet is built beside this program: cargo build, or set TERCET_BIN")
 }
 
 /// A running server; ended with SIGKILL when dropped.
-pub(crate) struct Server {
+#[derive(Debug)]
+pub struct Server {
     /// `http://127.0.0.1:PORT` of the page and the query APIs.
-    pub(crate) http: String,
-    pub(crate) otlp_http: String,
-    pub(crate) otlp_grpc: String,
-    pub(crate) client: reqwest::Client,
+    pub http: String,
+    pub otlp_http: String,
+    pub otlp_grpc: String,
+    pub client: reqwest::Client,
     child: Child,
 }
 
 impl Server {
     /// Starts on `data` with more flags and returns once its addresses are printed.
-    pub(crate) async fn start(data: &Path, flags: &[&str]) -> Server {
+    pub async fn start(data: &Path, flags: &[&str]) -> Server {
         Server::start_in(data, flags, &[]).await
     }
 
     /// As [`Server::start`], with variables of the environment.
-    pub(crate) async fn start_in(
-        data: &Path,
-        flags: &[&str],
-        variables: &[(&str, &str)],
-    ) -> Server {
+    pub async fn start_in(data: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Server {
         let mut child = Command::new(binary())
             .envs(variables.iter().copied())
             .env_remove("TERCET_BIN")
@@ -71,14 +78,14 @@ impl Server {
     }
 
     /// As [`Server::start`], and waits until nothing of the log is left to replay.
-    pub(crate) async fn ready(data: &Path, flags: &[&str]) -> Server {
+    pub async fn ready(data: &Path, flags: &[&str]) -> Server {
         let server = Server::start(data, flags).await;
         server.wait_ready(PATIENCE).await;
         server
     }
 
     /// Waits for `/-/ready`; returns how long that took.
-    pub(crate) async fn wait_ready(&self, patience: Duration) -> Duration {
+    pub async fn wait_ready(&self, patience: Duration) -> Duration {
         let start = Instant::now();
         loop {
             let answer = self.client.get(format!("{}/-/ready", self.http)).send().await;
@@ -91,25 +98,20 @@ impl Server {
     }
 
     /// GET of a path below `http`; the status and the body.
-    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+    pub async fn get(&self, path: &str) -> (u16, String) {
         let answer = self.client.get(format!("{}{path}", self.http)).send().await.expect(path);
         (answer.status().as_u16(), answer.text().await.expect(path))
     }
 
     /// GET of a path that must answer 200 with JSON.
-    pub(crate) async fn json(&self, path: &str) -> serde_json::Value {
+    pub async fn json(&self, path: &str) -> serde_json::Value {
         let (status, body) = self.get(path).await;
         assert_eq!(status, 200, "{path}: {body}");
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
     }
 
     /// POST of a body to `http`; the status and the answer's body.
-    pub(crate) async fn post(
-        &self,
-        path: &str,
-        content_type: &str,
-        body: Vec<u8>,
-    ) -> (u16, String) {
+    pub async fn post(&self, path: &str, content_type: &str, body: Vec<u8>) -> (u16, String) {
         let request = self.client.post(format!("{}{path}", self.http));
         let answer = request.header("content-type", content_type).body(body).send().await;
         let answer = answer.expect(path);
@@ -118,7 +120,7 @@ impl Server {
 
     /// How long the server would have needed by itself: its CPU time so far, spread over the cores.
     /// Other tests and other programs share the machine, and wall time counts them as well.
-    pub(crate) fn busy(&self) -> Duration {
+    pub fn busy(&self) -> Duration {
         const TICKS_PER_S: u32 = 100;
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
         let fields: Vec<&str> =
@@ -129,24 +131,24 @@ impl Server {
         Duration::from_secs(1) * ticks / TICKS_PER_S / cores
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id().expect("it runs")
     }
 
     /// Sends a signal by name, such as `KILL`.
-    pub(crate) async fn signal(&self, name: &str) {
+    pub async fn signal(&self, name: &str) {
         let name = format!("-{name}");
         let sent = Command::new("kill").args([&name, &self.pid().to_string()]).status().await;
         assert!(sent.expect("kill runs").success());
     }
 
     /// SIGKILL, and waits until it is gone.
-    pub(crate) async fn kill(mut self) {
+    pub async fn kill(mut self) {
         self.child.kill().await.expect("it can be killed");
     }
 
     /// SIGTERM; waits for the end and gives the exit code and how long it took.
-    pub(crate) async fn terminate(mut self) -> (Option<i32>, Duration) {
+    pub async fn terminate(mut self) -> (Option<i32>, Duration) {
         let start = Instant::now();
         self.signal("TERM").await;
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
@@ -155,7 +157,7 @@ impl Server {
 }
 
 /// Text as it stands in a query string.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),

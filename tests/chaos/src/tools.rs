@@ -11,14 +11,14 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 
 /// Longer than any tool needs on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// A tool's path below `target/tools`, or nothing after saying so.
-pub(crate) fn find(path: &str) -> Option<PathBuf> {
+pub fn find(path: &str) -> Option<PathBuf> {
     let tool = root().join("target/tools").join(path);
     if !tool.exists() {
         println!("SKIPPED {path}: not in target/tools, tests/install-tools.sh installs it");
@@ -28,12 +28,12 @@ pub(crate) fn find(path: &str) -> Option<PathBuf> {
 }
 
 /// A file of `tests/tools`.
-pub(crate) fn source(path: &str) -> PathBuf {
+pub fn source(path: &str) -> PathBuf {
     root().join("tests/tools").join(path)
 }
 
 /// Runs a program to its end and returns what it printed; it must succeed.
-pub(crate) async fn run(program: &Path, args: &[&str]) -> String {
+pub async fn run(program: &Path, args: &[&str]) -> String {
     let mut command = Command::new(program);
     let output = command.args(args).kill_on_drop(true).stdin(Stdio::null()).output();
     let output = tokio::time::timeout(PATIENCE, output).await;
@@ -51,7 +51,7 @@ pub(crate) async fn run(program: &Path, args: &[&str]) -> String {
 }
 
 /// A program in the background; ended with SIGKILL when dropped. What it says goes to `log`.
-pub(crate) fn spawn(program: &Path, args: &[&str], log: &Path) -> Child {
+pub fn spawn(program: &Path, args: &[&str], log: &Path) -> Child {
     let log = std::fs::File::create(log).expect("a log file");
     Command::new(program)
         .args(args)
@@ -64,13 +64,13 @@ pub(crate) fn spawn(program: &Path, args: &[&str], log: &Path) -> Child {
 }
 
 /// A port that was free a moment ago, for programs that cannot say which one they chose.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
 }
 
 /// Asks again until the answer is yes.
-pub(crate) async fn eventually(what: &str, ask: impl AsyncFn() -> bool) {
+pub async fn eventually(what: &str, ask: impl AsyncFn() -> bool) {
     let asking = async {
         while !ask().await {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -80,7 +80,7 @@ pub(crate) async fn eventually(what: &str, ask: impl AsyncFn() -> bool) {
 }
 
 /// Now, in whole seconds since 1970.
-pub(crate) fn now_s() -> u64 {
+pub fn now_s() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.expect("after 1970").as_secs()
 }

@@ -12,9 +12,9 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
 
 /// `service.name` of everything here.
-pub(crate) const SERVICE: &str = "crash";
+pub const SERVICE: &str = "crash";
 /// Name of the samples' metric.
-pub(crate) const METRIC: &str = "crash_batch";
+pub const METRIC: &str = "crash_batch";
 
 fn attribute(key: &str, value: String) -> KeyValue {
     let value = Some(AnyValue { value: Some(any_value::Value::StringValue(value)) });
@@ -27,7 +27,7 @@ fn resource() -> Option<Resource> {
 }
 
 /// An OTLP logs request of `records` records.
-pub(crate) fn logs(batch: u64, records: u64, now_ns: u64) -> Vec<u8> {
+pub fn logs(batch: u64, records: u64, now_ns: u64) -> Vec<u8> {
     let body = |record: u64| {
         format!(
             "batch {batch} record {record}: GET /api/v1/orders/{:016x} took {} us, {} rows, pool {}",
@@ -54,12 +54,12 @@ pub(crate) fn logs(batch: u64, records: u64, now_ns: u64) -> Vec<u8> {
 }
 
 /// The trace ID of a batch's spans.
-pub(crate) fn trace_id(batch: u64) -> [u8; 16] {
+pub fn trace_id(batch: u64) -> [u8; 16] {
     (0x7e5c_0000_0000_0000_0000_0000_0000_0000 | u128::from(batch)).to_be_bytes()
 }
 
 /// An OTLP traces request of one trace: a root and its children.
-pub(crate) fn traces(batch: u64, spans: u64, now_ns: u64) -> Vec<u8> {
+pub fn traces(batch: u64, spans: u64, now_ns: u64) -> Vec<u8> {
     let span_id = |span: u64| ((batch << 24) | (span + 1)).to_be_bytes().to_vec();
     let spans = (0..spans)
         .map(|span| Span {
@@ -117,7 +117,7 @@ struct Sample {
 
 /// A remote write 1.0 request, snappy and all: one sample for each of `series` series, at
 /// `time_ms`, of value `batch`.
-pub(crate) fn metrics(batch: u64, series: u64, time_ms: i64) -> Vec<u8> {
+pub fn metrics(batch: u64, series: u64, time_ms: i64) -> Vec<u8> {
     let label = |name: &str, value: String| Label { name: name.to_owned(), value };
     let timeseries = (0..series)
         .map(|number| TimeSeries {
