@@ -44,15 +44,27 @@ impl Server {
 
     /// As [`Server::start`], with variables of the environment.
     pub async fn start_in(data: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Server {
+        Server::start_logged(data, flags, variables, "warn", Stdio::inherit()).await
+    }
+
+    /// As [`Server::start_in`], with its log at a level, going where it is told.
+    pub async fn start_logged(
+        data: &Path,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+        level: &str,
+        log: Stdio,
+    ) -> Server {
         let mut child = Command::new(binary())
             .envs(variables.iter().copied())
             .env_remove("TERCET_BIN")
             .env_remove("TERCET_CONFORMANCE")
             .args(["serve", "--http", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"])
-            .args(["--otlp-grpc", "127.0.0.1:0", "--log-level", "warn", "--data"])
+            .args(["--otlp-grpc", "127.0.0.1:0", "--log-level", level, "--data"])
             .arg(data)
             .args(flags)
             .stdout(Stdio::piped())
+            .stderr(log)
             .kill_on_drop(true)
             .spawn()
             .expect("the binary starts");
@@ -63,7 +75,7 @@ impl Server {
             let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
             let line = line.expect("prints its addresses in time").expect("its output is text");
             let line = line.expect("prints its addresses before it ends");
-            let address = line.split_whitespace().find(|word| word.starts_with("http://"));
+            let address = line.split_whitespace().find(|word| word.starts_with("http"));
             match (line.split_whitespace().next(), address) {
                 (Some("page"), Some(address)) => http = address.to_owned(),
                 (Some("otlp/http"), Some(address)) => otlp_http = address.to_owned(),
