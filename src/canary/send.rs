@@ -60,6 +60,12 @@ enum Came {
     Refused,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Try {
+    First,
+    Again,
+}
+
 /// How one writer works.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Habit {
@@ -84,7 +90,7 @@ impl Sender {
         for signal in Signal::ALL {
             let undecided = self.ledger.lock().undecided(signal, habit.writer);
             if let Some((name, time_ms)) = undecided {
-                self.deliver(to, habit, (name, time_ms), &mut stop).await?;
+                self.deliver(to, habit, (name, time_ms), Try::Again, &mut stop).await?;
             }
         }
         let mut ticks = (!habit.pace.is_zero()).then(|| {
@@ -108,7 +114,7 @@ impl Sender {
             turn += 1;
             let now_ms = self.clock.now_ns() / 1_000_000;
             let batch = self.ledger.lock().send(signal, habit.writer, now_ms)?;
-            self.deliver(to, habit, batch, &mut stop).await?;
+            self.deliver(to, habit, batch, Try::First, &mut stop).await?;
         }
         Ok(())
     }
@@ -118,22 +124,21 @@ impl Sender {
         to: &str,
         habit: Habit,
         (name, time_ms): (Name, i64),
+        mut attempt: Try,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<(), String> {
         let mut pause = PAUSE_MIN;
-        let mut tries = 0u64;
         loop {
             let start = self.clock.monotonic_ns();
             let came = self.post(to, name, time_ms).await;
             let now = self.clock.monotonic_ns();
-            tries += 1;
             if came == Came::Acked {
                 self.latencies.lock().add(Duration::from_nanos(now.saturating_sub(start)));
                 let mut newest = self.newest.lock();
                 newest.retain(|(other, ..)| other.signal != name.signal);
                 newest.push((name, time_ms, now));
                 drop(newest);
-                self.answers.lock().repeated += u64::from(tries > 1);
+                self.answers.lock().repeated += u64::from(attempt == Try::Again);
                 return self.ledger.lock().decide(name, State::Acked);
             }
             let age_ms = self.clock.now_ns() / 1_000_000 - time_ms;
@@ -144,6 +149,7 @@ impl Sender {
             if *stop.borrow() {
                 return Ok(());
             }
+            attempt = Try::Again;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
