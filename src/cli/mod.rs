@@ -1,4 +1,4 @@
-//! The command line: `serve`, `demo`, `verify`, `token`, `user`, `version`.
+//! The command line: `serve`, `verify`, `canary`, `demo`, `token`, `user`, `version`.
 
 mod credentials;
 
@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config, LogFormat, SETTINGS};
-use crate::{Server, SystemClock, SystemRandom, demo};
+use crate::{Server, SystemClock, SystemRandom, canary, demo};
 
 /// Exit code for wrong settings or arguments (sysexits' EX_CONFIG).
 const EXIT_SETTINGS: u8 = 78;
@@ -30,6 +30,7 @@ pub fn run() -> ExitCode {
     match matches.subcommand() {
         Some(("serve", matches)) => with_config(matches, serve),
         Some(("verify", matches)) => with_config(matches, verify),
+        Some(("canary", matches)) => run_canary(matches),
         Some(("demo", matches)) => run_demo(matches),
         Some(("token", matches)) => credentials::run_token(matches),
         Some(("user", matches)) => credentials::run_user(matches),
@@ -59,6 +60,7 @@ fn command() -> Command {
             with_settings(Command::new("verify"))
                 .about("Checks every checksum of a data folder that is not being served"),
         )
+        .subcommand(canary_command())
         .subcommand(
             Command::new("demo")
                 .about("Sends the telemetry of a small shop, one fault included, until stopped")
@@ -87,6 +89,48 @@ fn command() -> Command {
         .subcommand(credentials::token_command())
         .subcommand(credentials::user_command())
         .subcommand(Command::new("version").about("Prints the version"))
+}
+
+fn canary_command() -> Command {
+    let arg = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let count = |most: i64| clap::value_parser!(u32).range(1..=most);
+    Command::new("canary")
+        .about("Writes records, reads them back, and says when something acknowledged is not there")
+        .long_about(
+            "Writes records of all three signals into a running server, keeps a ledger of what was \
+             acknowledged, reads everything back through the public endpoints, and says when \
+             something is missing, doubled, changed or was never sent. Exit code 0: every promise \
+             held; 2: one was broken; 1: it could not be found out.",
+        )
+        .arg(arg("to", "URL", "Where OTLP and remote write are taken").required(true))
+        .arg(arg("read", "URL", "Where the query APIs are [default: as --to]"))
+        .arg(
+            arg("rate", "COUNT", "Requests a second, of all writers together")
+                .default_value("20")
+                .value_parser(count(100_000)),
+        )
+        .arg(
+            arg("records", "COUNT", "Records of one request")
+                .default_value("10")
+                .value_parser(count(i64::from(canary::RECORDS_MAX))),
+        )
+        .arg(
+            arg("writers", "COUNT", "Requests under way at a time")
+                .default_value("4")
+                .value_parser(count(1000)),
+        )
+        .arg(arg("for", "DURATION", "Ends with the verdict after this time, such as 2h"))
+        .arg(
+            arg("recheck", "DURATION", "Records older than this are not looked at again")
+                .default_value("1d"),
+        )
+        .arg(arg("tenant", "NAME", "X-Scope-OrgID of everything").default_value("default"))
+        .arg(arg("ledger", "FILE", "Keeps the ledger there, and goes on from it"))
+        .arg(arg("token", "TOKEN", "Bearer token, or @FILE that holds it").conflicts_with("user"))
+        .arg(arg("user", "NAME:PASSWORD", "Basic authentication, or @FILE that holds it"))
+        .arg(arg("json", "", "Prints JSON, an object a line").action(clap::ArgAction::SetTrue))
 }
 
 fn with_settings(command: Command) -> Command {
@@ -238,6 +282,82 @@ async fn verify(config: Config) -> ExitCode {
         verified.problems.len()
     ));
     if verified.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_PROBLEMS) }
+}
+
+fn run_canary(matches: &ArgMatches) -> ExitCode {
+    let (options, watch) = match canary_options(matches) {
+        Ok(options) => options,
+        Err(problem) => {
+            complain(&problem);
+            return ExitCode::from(EXIT_SETTINGS);
+        }
+    };
+    on_runtime(async move {
+        let Components { clock, random, .. } = components();
+        match canary::watch_over(options, &watch, clock, &*random, &mut say).await {
+            Ok(canary::Outcome::Held) => ExitCode::SUCCESS,
+            Ok(canary::Outcome::Broken) => ExitCode::from(EXIT_PROBLEMS),
+            Ok(canary::Outcome::Unknown) => ExitCode::from(EXIT_FAILED),
+            Err(problem) => {
+                complain(&problem);
+                ExitCode::from(EXIT_FAILED)
+            }
+        }
+    })
+}
+
+fn canary_options(matches: &ArgMatches) -> Result<(canary::Options, canary::Watch), String> {
+    let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
+    let duration = |name: &str, none: i64| match text(name).as_str() {
+        "" => Ok(none),
+        text => {
+            let parsed = crate::units::parse_duration_ns(text);
+            parsed.map_err(|problem| format!("--{name}: {problem}"))
+        }
+    };
+    let url = |name: &str| {
+        let url = text(name);
+        let is_url = url.starts_with("http://") || url.starts_with("https://");
+        let wrong =
+            || format!("--{name}: {url:?} is no URL: write for example http://127.0.0.1:4319");
+        if is_url { Ok(url.clone()) } else { Err(wrong()) }
+    };
+    let to = url("to")?;
+    let read = if text("read").is_empty() { to.clone() } else { url("read")? };
+    let tenant = text("tenant");
+    model::TenantId::parse(&tenant).map_err(|error| format!("--tenant: {error}"))?;
+    let count = |name: &str| matches.get_one::<u32>(name).copied().unwrap_or(1);
+    let access = match (secret("token", &text("token"))?, secret("user", &text("user"))?) {
+        (Some(token), _) => canary::Access::Token(token),
+        (None, Some(user)) => {
+            let (name, password) =
+                user.split_once(':').ok_or("--user: write NAME:PASSWORD, or @FILE")?;
+            canary::Access::User(name.to_owned(), password.to_owned())
+        }
+        (None, None) => canary::Access::Open,
+    };
+    let options = canary::Options {
+        tenant,
+        writers: u16::try_from(count("writers")).unwrap_or(u16::MAX),
+        records: count("records"),
+        rate: count("rate"),
+        access,
+        ledger: matches.get_one::<String>("ledger").map(PathBuf::from),
+        ..canary::Options::default()
+    };
+    let (for_ns, recheck_ns) = (duration("for", i64::MAX)?, duration("recheck", i64::MAX)?);
+    let json = matches.get_flag("json");
+    Ok((options, canary::Watch { to, read, for_ns, recheck_ns, json }))
+}
+
+/// A secret as given, or the first line of the file that `@FILE` names.
+fn secret(name: &str, text: &str) -> Result<Option<String>, String> {
+    let Some(file) = text.strip_prefix('@') else {
+        return Ok((!text.is_empty()).then(|| text.to_owned()));
+    };
+    let content = std::fs::read_to_string(file);
+    let content = content.map_err(|error| format!("--{name}: {file}: {error}"))?;
+    Ok(Some(content.lines().next().unwrap_or_default().to_owned()))
 }
 
 fn run_demo(matches: &ArgMatches) -> ExitCode {

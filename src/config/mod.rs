@@ -43,6 +43,8 @@ pub struct Config {
     pub auth: Auth,
     pub egress: EgressOptions,
     /// Units: ns.
+    pub shutdown_delay_ns: i64,
+    /// Units: ns.
     pub shutdown_timeout_ns: i64,
     pub log: LogFormat,
     /// `error`, `warn`, `info`, `debug` or a filter of `tracing-subscriber`.
@@ -71,6 +73,7 @@ impl Default for Config {
             tls: TlsFiles::default(),
             auth: Auth::default(),
             egress: EgressOptions::default(),
+            shutdown_delay_ns: 0,
             shutdown_timeout_ns: 30_000_000_000,
             log: LogFormat::Text,
             log_filter: "info".to_owned(),

@@ -1,12 +1,11 @@
 //! H4: secrets and where they must not turn up.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use super::{Someone, settings, tercet, user};
 use crate::identity::{AUDIENCE, ISSUER, Provider, Signer, claims};
 use crate::row::{Case, Outcome, Running};
-use crate::server::Server;
+use crate::server::{Launch, Server};
 
 pub(super) fn planted(case: Case) -> Running {
     Box::pin(async move {
@@ -68,11 +67,10 @@ pub(super) fn planted(case: Case) -> Running {
         assert!(secrets.len() >= 20, "{} secrets", secrets.len());
 
         let log = case.folder.join("log");
-        let file = std::fs::File::create(&log).expect("a log file");
         let flags = ["--config", path, "--egress-block-private", "false"];
         let data = case.folder.join("data");
-        let server =
-            Server::start_logged(&data, &flags, &variables, "trace", Stdio::from(file)).await;
+        let launch = Launch { log_level: "trace", log: Some(&log), ..Launch::default() };
+        let server = Server::launch(&data, &flags, &variables, &launch).await;
         let mut seen = Vec::new();
         let get = |path: &str| server.client.get(format!("{}{path}", server.http));
         let mut requests = vec![
