@@ -11,12 +11,15 @@ const WINDOW_NS: u64 = 60_000_000_000;
 /// Addresses and names that are counted at one time; beyond them the oldest is forgotten.
 const COUNTED_MAX: usize = 10_000;
 
+/// How many times more an address may fail with whatever names.
+const NAMES: u32 = 10;
+
 /// Failed logins of the last minute, by address and name.
 #[derive(Debug)]
 pub(super) struct Failures {
     rate: u32,
     hasher: RandomState,
-    counts: Mutex<HashMap<(IpAddr, u64), Window>>,
+    counts: Mutex<Counts>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +34,12 @@ impl Failures {
         Failures { rate, hasher: RandomState::new(), counts: Mutex::new(HashMap::new()) }
     }
 
-    fn key(&self, address: IpAddr, name: &str) -> (IpAddr, u64) {
-        (network(address), self.hasher.hash_one(name))
+    /// What a try counts for: its address and name, and its address with any name, which may fail
+    /// more often.
+    fn keys(&self, address: IpAddr, name: &str) -> [((IpAddr, Option<u64>), u32); 2] {
+        let address = network(address);
+        let of_name = ((address, Some(self.hasher.hash_one(name))), self.rate);
+        [of_name, ((address, None), self.rate.saturating_mul(NAMES))]
     }
 
     /// Counts a try before its outcome is known, so that many at once count as many.
@@ -42,32 +49,49 @@ impl Failures {
         if self.rate == 0 {
             return Ok(());
         }
-        let key = self.key(address, name);
+        let keys = self.keys(address, name);
         let mut counts = self.counts.lock();
-        if counts.len() >= COUNTED_MAX && !counts.contains_key(&key) {
-            counts.retain(|_, window| now.saturating_sub(window.begin) < WINDOW_NS);
-            if counts.len() >= COUNTED_MAX {
-                let oldest = counts.iter().min_by_key(|(_, window)| window.begin);
-                if let Some(oldest) = oldest.map(|(key, _)| *key) {
-                    counts.remove(&oldest);
-                }
+        for (key, rate) in keys {
+            let Some(window) = counts.get(&key) else { continue };
+            let age = now.saturating_sub(window.begin);
+            if age < WINDOW_NS && window.count >= rate {
+                return Err((WINDOW_NS - age).div_ceil(1_000_000_000).max(1));
             }
         }
-        let window = counts.entry(key).or_insert(Window { begin: now, count: 0 });
-        let age = now.saturating_sub(window.begin);
-        if age >= WINDOW_NS {
-            *window = Window { begin: now, count: 0 };
-        } else if window.count >= self.rate {
-            return Err((WINDOW_NS - age).div_ceil(1_000_000_000).max(1));
+        for (key, _) in keys {
+            make_room(&mut counts, key, now);
+            let window = counts.entry(key).or_insert(Window { begin: now, count: 0 });
+            if now.saturating_sub(window.begin) >= WINDOW_NS {
+                *window = Window { begin: now, count: 0 };
+            }
+            window.count += 1;
         }
-        window.count += 1;
         Ok(())
     }
 
     /// Takes back a try that succeeded.
     pub(super) fn forgive(&self, address: IpAddr, name: &str) {
-        if let Some(window) = self.counts.lock().get_mut(&self.key(address, name)) {
-            window.count = window.count.saturating_sub(1);
+        let mut counts = self.counts.lock();
+        for (key, _) in self.keys(address, name) {
+            if let Some(window) = counts.get_mut(&key) {
+                window.count = window.count.saturating_sub(1);
+            }
+        }
+    }
+}
+
+type Counts = HashMap<(IpAddr, Option<u64>), Window>;
+
+/// Forgets what is over, or else the oldest, where a new key would be one too many.
+fn make_room(counts: &mut Counts, key: (IpAddr, Option<u64>), now: u64) {
+    if counts.len() < COUNTED_MAX || counts.contains_key(&key) {
+        return;
+    }
+    counts.retain(|_, window| now.saturating_sub(window.begin) < WINDOW_NS);
+    if counts.len() >= COUNTED_MAX {
+        let oldest = counts.iter().min_by_key(|(_, window)| window.begin);
+        if let Some(oldest) = oldest.map(|(key, _)| *key) {
+            counts.remove(&oldest);
         }
     }
 }
@@ -114,6 +138,15 @@ mod tests {
             assert_eq!(failures.enter(address, "ann", u64::from(number) + 1), Ok(()));
         }
         assert_eq!(failures.counts.lock().len(), COUNTED_MAX);
+    }
+
+    #[test]
+    fn many_names_from_one_address_wait_too() {
+        let failures = Failures::new(2);
+        let address = "192.0.2.1".parse().unwrap();
+        let tried = (0..30).filter(|n| failures.enter(address, &n.to_string(), 1).is_ok());
+        assert_eq!(tried.count(), 20);
+        assert_eq!(failures.enter("192.0.2.2".parse().unwrap(), "0", 1), Ok(()));
     }
 
     #[test]

@@ -231,7 +231,7 @@ where
     let builder = builder(limits);
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&vitals)));
     let mut served = std::pin::pin!(builder.serve_connection_with_upgrades(socket, service));
-    let (mut parting, mut told) = (false, false);
+    let mut parting = false;
     let mut look_again = vitals.next_look();
     loop {
         tokio::select! {
@@ -252,11 +252,6 @@ where
                     parting = true;
                     served.as_mut().graceful_shutdown();
                     look_again = PARTING;
-                }
-                // The socket, which is asked once more now, says so to the client.
-                Some(Overdue::Head) if !told => {
-                    told = true;
-                    look_again = ACCEPT_PAUSE;
                 }
                 Some(why) => {
                     tracing::debug!(?why, "a connection is closed");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 use super::vitals::Vitals;
 
@@ -26,11 +27,30 @@ pub(super) struct Socket<S> {
     /// The first bytes of the connection.
     first: [u8; 3],
     first_count: usize,
+    /// Runs while headers are awaited.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Socket<S> {
     pub(super) fn new(stream: S, vitals: Arc<Vitals>) -> Socket<S> {
-        Socket { stream, vitals, first: [0; 3], first_count: 0 }
+        Socket { stream, vitals, first: [0; 3], first_count: 0, timer: None }
+    }
+
+    /// Ready when headers have been awaited for too long.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(left) = self.vitals.head_left() else {
+                self.timer = None;
+                return Poll::Pending;
+            };
+            if left.is_zero() {
+                return Poll::Ready(());
+            }
+            // One that was set for earlier headers goes off too early, and is set again.
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(left)));
+            ready!(timer.as_mut().poll(cx));
+            self.timer = None;
+        }
     }
 
     /// Looks at the first bytes of a connection.
@@ -63,13 +83,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
         let this = self.get_mut();
         let before = buf.filled().len();
         let Poll::Ready(outcome) = Pin::new(&mut this.stream).poll_read(cx, buf) else {
-            if this.vitals.is_quiet() && this.vitals.head_is_overdue() {
-                // Whoever reads nothing either is closed without a word.
-                let _unheard = Pin::new(&mut this.stream).poll_write(cx, TOO_SLOW);
-                let _unheard = Pin::new(&mut this.stream).poll_flush(cx);
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            return Poll::Pending;
+            ready!(this.wait(cx));
+            // Whoever reads nothing either is closed without a word.
+            let _unheard = Pin::new(&mut this.stream).poll_write(cx, TOO_SLOW);
+            let _unheard = Pin::new(&mut this.stream).poll_flush(cx);
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         };
         outcome?;
         let bytes = buf.filled().get(before..).unwrap_or_default();

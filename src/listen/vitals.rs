@@ -1,7 +1,8 @@
 //! The times of one connection: since when it has done what, and when that has been too long.
 //!
 //! The socket and the exchange note moments in atomics; one timer for each connection looks at them
-//! when the earliest of the limits could have passed. Nothing is armed or disarmed per request.
+//! now and then. Nothing is armed or disarmed per request: only headers that do not come in one
+//! piece have a timer of their own, in the socket.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -15,8 +16,6 @@ use super::Limits;
 /// Why a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Overdue {
-    /// Headers that did not arrive.
-    Head,
     /// No request.
     Idle,
     /// An answer that nobody takes.
@@ -154,9 +153,13 @@ impl Vitals {
         self.owed.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether headers have been awaited too long; asked by the socket, which can still say so.
-    pub(super) fn head_is_overdue(&self) -> bool {
-        self.has_passed(&self.head_since, self.limits.header_ns)
+    /// How long the headers that are awaited may still take; nothing while none are.
+    pub(super) fn head_left(&self) -> Option<Duration> {
+        let since = self.head_since.load(Ordering::Relaxed);
+        let limit = u64::try_from(self.limits.header_ns).ok().filter(|limit| *limit != 0)?;
+        let end = since.saturating_add(limit);
+        let is_awaited = since != NEVER && self.is_quiet();
+        is_awaited.then(|| Duration::from_nanos(end.saturating_sub(self.now())))
     }
 
     /// Whether something has taken too long, and what.
@@ -171,28 +174,20 @@ impl Vitals {
         if !self.is_quiet() {
             return None;
         }
-        if self.head_is_overdue() {
-            return Some(Overdue::Head);
-        }
         self.has_passed(&self.quiet_since, limits.idle_ns).then_some(Overdue::Idle)
     }
 
-    /// When to look again: soon enough that no limit is passed by more than a quarter of it.
+    /// When to look again: answers that are stuck may wait a quarter longer than they should.
     pub(super) fn next_look(&self) -> Duration {
-        let limits = &self.limits;
-        let (now, quiet) = (self.now(), self.is_quiet());
-        let left = |since: u64, limit: i64| {
-            let end = since.saturating_add(u64::try_from(limit).unwrap_or(u64::MAX));
-            Duration::from_nanos(end.saturating_sub(now)) + Duration::from_millis(1)
+        let limit = |ns: i64| match u64::try_from(ns) {
+            Ok(0) | Err(_) => Duration::from_secs(3600),
+            Ok(ns) => Duration::from_nanos(ns),
         };
-        let head = self.head_since.load(Ordering::Relaxed);
-        let since = self.quiet_since.load(Ordering::Relaxed);
-        let soonest = match (quiet, head) {
-            (true, NEVER) => left(since, limits.idle_ns).min(left(now, limits.header_ns / 4)),
-            (true, head) => left(head, limits.header_ns).min(left(since, limits.idle_ns)),
-            (false, _) => left(now, limits.header_ns / 4).min(left(now, limits.write_ns / 4)),
-        };
-        soonest.max(Duration::from_millis(10))
+        let (idle, write) = (limit(self.limits.idle_ns), limit(self.limits.write_ns) / 4);
+        let quiet_ns = self.now().saturating_sub(self.quiet_since.load(Ordering::Relaxed));
+        let idle_left = idle.saturating_sub(Duration::from_nanos(quiet_ns));
+        let soonest = if self.is_quiet() { write.min(idle_left) } else { write };
+        soonest + Duration::from_millis(10)
     }
 
     fn has_passed(&self, since: &AtomicU64, limit_ns: i64) -> bool {
