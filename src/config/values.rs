@@ -61,7 +61,7 @@ pub(super) fn read_text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-pub(super) fn show_names(names: &Vec<String>) -> String {
+pub(super) fn show_names(names: &[String]) -> String {
     names.join(",")
 }
 

@@ -42,11 +42,14 @@ pub(super) enum Checked {
     Busy,
 }
 
+/// By keyed hash: who it was, and until when that counts.
+type Remembered = HashMap<[u8; 32], (Arc<Principal>, u64)>;
+
 /// Everybody who has a password.
 pub(super) struct Passwords {
     users: Vec<Known>,
     key: hmac::Key,
-    remembered: Mutex<HashMap<[u8; 32], (Arc<Principal>, u64)>>,
+    remembered: Mutex<Remembered>,
     turns: Semaphore,
     waiting: AtomicUsize,
 }
