@@ -23,6 +23,8 @@ mod range;
 mod regex_limits;
 mod segment;
 mod signal;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod snapshot;
 mod store;
 mod text;
