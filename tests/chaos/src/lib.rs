@@ -12,6 +12,7 @@
 )]
 
 pub mod load;
+pub mod proxy;
 pub mod report;
 pub mod row;
 pub mod rows;
