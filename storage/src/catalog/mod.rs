@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use model::Signal;
 use parking_lot::{Mutex, RwLock};
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::objects::{Created, Objects};
@@ -36,9 +37,28 @@ const CHECKPOINT_COMMITS: u64 = 32;
 pub(crate) const CHECKPOINTS_KEPT: usize = 2;
 /// Commits of others that one commit gives way to.
 const CONFLICTS_MAX: usize = 64;
+/// Reads of one object whose seal does not fit.
+const READS_MAX: u32 = 6;
 /// Tries of one create whose answer does not come, with twice the pause each time.
 const TRIES_MAX: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// An object of the catalog, or why it cannot be used; nothing where there is none. Read again where
+/// its seal does not fit: what was damaged may be the answer alone.
+async fn fetch<T: DeserializeOwned>(
+    objects: &Objects,
+    path: &str,
+) -> Result<Option<Result<T, StorageError>>, StorageError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let Some(content) = objects.get(path).await? else { return Ok(None) };
+        let read = unseal::<T>(path, &content);
+        if read.is_ok() || tries == READS_MAX {
+            return Ok(Some(read));
+        }
+    }
+}
 
 /// Who commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,8 +206,8 @@ impl Catalog {
         let _alone = self.committing.lock().await;
         for seen in 0..CONFLICTS_MAX {
             let next = commit_path(self.with(|state| state.sequence) + 1);
-            let Some(content) = self.objects.get(&next).await? else { return Ok(seen > 0) };
-            if let Some(other) = self.follow(&next, &content) {
+            let Some(commit) = fetch(&self.objects, &next).await? else { return Ok(seen > 0) };
+            if let Some(other) = self.follow(commit) {
                 self.judge(&other);
             }
         }
@@ -232,8 +252,8 @@ impl Catalog {
                 }
                 Created::Taken => {
                     self.conflicts.fetch_add(1, Ordering::Relaxed);
-                    let content = self.objects.get(&path).await?.unwrap_or_default();
-                    let Some(other) = self.follow(&path, &content) else { continue };
+                    let Some(commit) = fetch(&self.objects, &path).await? else { continue };
+                    let Some(other) = self.follow(commit) else { continue };
                     if other.writer == self.writer && other.nonce == change.nonce {
                         // An earlier try, whose answer was lost, had succeeded.
                         return Ok(others);
@@ -284,8 +304,8 @@ impl Catalog {
     }
 
     /// Takes in the commit that somebody else has made.
-    fn follow(&self, path: &str, content: &[u8]) -> Option<Arc<Commit>> {
-        match unseal::<Commit>(path, content) {
+    fn follow(&self, commit: Result<Commit, StorageError>) -> Option<Arc<Commit>> {
+        match commit {
             Ok(commit) => {
                 self.state.write().apply(&commit);
                 Some(Arc::new(commit))

@@ -184,6 +184,7 @@ fn wrong_answers(case: Case) -> Running {
         let witness = Witness::mixed(300);
         witness.send_for(&server.http, Duration::from_secs(case.rounds(2, 30))).await;
         drain(&server).await;
+        witness.check(&server).await;
         // A server whose cache is empty has to fetch.
         assert_eq!(server.terminate().await.0, Some(0), "exit code");
         let server = bucket.server(&data).await;

@@ -321,7 +321,8 @@ fn order_of_calls(case: Case) -> Running {
         let data = case.folder.join("data");
         let calls = "trace=openat,write,writev,pwrite64,sendto,sendmsg,fsync,fdatasync,close,rename,\
                      renameat,renameat2,link,linkat,unlink,unlinkat";
-        let through = ["strace", "-f", "-s", "64", "-e", calls, "-o", &trace];
+        // The tracer steps aside, so that signals reach the server.
+        let through = ["strace", "-D", "-f", "-s", "64", "-e", calls, "-o", &trace];
         let launch = Launch { through: &through, ..Launch::QUIET };
         let server = Server::launch(&data, &SMALL, &[], &launch).await;
         server.wait_ready(PATIENCE).await;
@@ -332,8 +333,14 @@ fn order_of_calls(case: Case) -> Running {
             let answer = server.post("/v1/logs", "application/x-protobuf", body).await;
             assert_eq!(answer.0, 200, "{}", answer.1);
         }
+        let pid = server.pid();
         let (code, _) = server.terminate().await;
         assert_eq!(code, Some(0), "exit code");
+        let pid = format!("{} +++ exited", pid);
+        tools::eventually("the trace is written", async || {
+            std::fs::read_to_string(&trace).is_ok_and(|text| text.contains(&pid))
+        })
+        .await;
         let text = std::fs::read_to_string(&trace).expect("a trace");
         let mut order = Order::default();
         for (number, line) in joined(&text).iter().enumerate() {
