@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
-use storage::{Components, Store, Tally, Verified};
+use storage::{Components, Fatal, Store, Tally, Verified};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -26,6 +26,8 @@ const EXIT_PROBLEMS: u8 = 2;
 /// Exit code of `serve` when the disk failed in a way that only a new start can judge (sysexits'
 /// EX_SOFTWARE).
 const EXIT_DISK: u8 = 70;
+/// Exit code of `serve` when another process has taken its place (sysexits' EX_TEMPFAIL).
+const EXIT_REPLACED: u8 = 75;
 /// How long the threads of a process that ends early are waited for.
 const LAST_WAIT: Duration = Duration::from_millis(200);
 
@@ -242,10 +244,7 @@ async fn until_stopped(server: Server, mut terminate: Signal, mut interrupt: Sig
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        why = server.store().until_fatal() => {
-            complain(&format!("{why}; everything acknowledged is in the log: start again"));
-            return ExitCode::from(EXIT_DISK);
-        }
+        fatal = server.store().until_fatal() => return end_early(&fatal),
     }
     tracing::info!("stopping: no new requests; the rest is being finished and flushed");
     let stopped = tokio::select! {
@@ -258,6 +257,25 @@ async fn until_stopped(server: Server, mut terminate: Signal, mut interrupt: Sig
         Err(problem) => {
             complain(&problem);
             ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+/// Ends without flushing: the log has everything.
+fn end_early(fatal: &Fatal) -> ExitCode {
+    match fatal {
+        Fatal::Sync(why) => {
+            complain(&format!(
+                "the log could not be synced: {why}; everything acknowledged is in it: start again"
+            ));
+            ExitCode::from(EXIT_DISK)
+        }
+        Fatal::Replaced => {
+            complain(
+                "another process has taken over this data folder's name in the bucket; what this \
+                 one acknowledged since is in its own log",
+            );
+            ExitCode::from(EXIT_REPLACED)
         }
     }
 }

@@ -47,7 +47,9 @@ pub use signal::logs::{Direction, LogBlock, LogScan, LogsReader};
 pub use signal::metrics::{ExemplarHit, MetricsReader, SampleBuf, Selection};
 pub use signal::traces::{SpanBlock, SpanScan, TracesReader};
 pub use snapshot::{Found, IdQuery, Snapshot};
-pub use store::{Ack, Damage, Figure, FileKind, Replay, Store, StoreStats, Tally, Verified, Write};
+pub use store::{
+    Ack, Damage, Fatal, Figure, FileKind, Replay, Store, StoreStats, Tally, Verified, Write,
+};
 
 #[cfg(feature = "bench")]
 #[doc(hidden)]

@@ -91,6 +91,11 @@ impl Objects {
         Ok(Objects::Bucket(Arc::new(Bucket { store: store.into(), prefix, runtime, threads })))
     }
 
+    /// Whether processes on other machines may write there as well.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self, Objects::Bucket(_))
+    }
+
     /// Removes what writes that were cut short have left. The caller holds the folder's lock.
     pub(crate) async fn remove_unfinished(&self) -> Result<(), StorageError> {
         match self {

@@ -62,6 +62,9 @@ pub(super) async fn open_core(
     objects.remove_unfinished().await?;
     let writer = folder.writer.clone();
     let catalog = Catalog::open(objects.clone(), components.clone(), writer).await?;
+    if objects.is_shared() {
+        catalog.announce().await?;
+    }
     Ok((Arc::new(core(options, components, objects, catalog)), folder))
 }
 

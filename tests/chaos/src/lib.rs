@@ -13,6 +13,7 @@
 
 pub mod identity;
 pub mod load;
+pub mod proxy;
 pub mod report;
 pub mod row;
 pub mod rows;
