@@ -16,7 +16,7 @@ use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::epochs::Epochs;
 use crate::wiring::{DecoderReplay, StoreSink, StoreSource, decoder_of};
-use crate::{assets, listen};
+use crate::{assets, descriptors, listen};
 
 /// A running server. Dropping it does not stop it: call [`Server::stop`].
 #[derive(Debug)]
@@ -82,7 +82,8 @@ impl Server {
             .fallback(assets::fallback);
 
         let (stop, stopped) = watch::channel(false);
-        let connections = Arc::new(Semaphore::new(admin.config.connections_max));
+        let connections_max = descriptors::connections_max(admin.config.connections_max);
+        let connections = Arc::new(Semaphore::new(connections_max));
         let config = &admin.config;
         let (http_address, otlp_http_address, otlp_grpc_address) =
             (config.http, config.otlp_http, config.otlp_grpc);
