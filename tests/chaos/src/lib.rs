@@ -15,6 +15,7 @@ pub mod load;
 pub mod report;
 pub mod row;
 pub mod rows;
+pub mod sender;
 pub mod server;
 pub mod system;
 pub mod tools;
