@@ -5,9 +5,10 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
-use storage::{Components, Store};
+use storage::{Components, Store, Tally, Verified};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -20,6 +21,11 @@ const EXIT_SETTINGS: u8 = 78;
 const EXIT_FAILED: u8 = 1;
 /// Exit code of `verify` when it found something wrong.
 const EXIT_PROBLEMS: u8 = 2;
+/// Exit code of `serve` when the disk failed in a way that only a new start can judge (sysexits'
+/// EX_SOFTWARE).
+const EXIT_DISK: u8 = 70;
+/// How long the threads of a process that ends early are waited for.
+const LAST_WAIT: Duration = Duration::from_millis(200);
 
 /// Reads the command line of the process and does what it says.
 #[must_use]
@@ -179,7 +185,11 @@ where
 
 fn on_runtime(body: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(body),
+        Ok(runtime) => {
+            let code = runtime.block_on(body);
+            runtime.shutdown_timeout(LAST_WAIT);
+            code
+        }
         Err(error) => {
             complain(&format!("cannot start the runtime: {error}"));
             ExitCode::from(EXIT_FAILED)
@@ -229,6 +239,10 @@ async fn until_stopped(server: Server, mut terminate: Signal, mut interrupt: Sig
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        why = server.store().until_fatal() => {
+            complain(&format!("{why}; everything acknowledged is in the log: start again"));
+            return ExitCode::from(EXIT_DISK);
+        }
     }
     tracing::info!("stopping: no new requests; the rest is being finished and flushed");
     let stopped = tokio::select! {
@@ -267,17 +281,37 @@ async fn verify(config: Config) -> ExitCode {
             return ExitCode::from(EXIT_FAILED);
         }
     };
-    for problem in &verified.problems {
-        say(problem);
+    let settings_fit = crate::epochs::is_whole(&config.storage.data_dir);
+    say(&report(&verified, settings_fit));
+    let is_whole = verified.damage.is_empty() && settings_fit;
+    if is_whole { ExitCode::SUCCESS } else { ExitCode::from(EXIT_PROBLEMS) }
+}
+
+/// What verification found, for people: each kind of file, then each damage with what it means.
+fn report(verified: &Verified, settings_fit: bool) -> String {
+    let mut lines = Vec::new();
+    for (kind, tally) in &verified.kinds {
+        let damaged = verified.damage.iter().filter(|damage| damage.kind == *kind).count();
+        let Tally { files, bytes } = tally;
+        let name = kind.as_str();
+        lines.push(format!("{name}: {files} files, {bytes} bytes, {damaged} damaged"));
     }
-    say(&format!(
-        "{} files, {} bytes, {} log entries read: {} problems",
-        verified.files,
-        verified.bytes,
-        verified.log_entries,
-        verified.problems.len()
-    ));
-    if verified.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_PROBLEMS) }
+    for damage in &verified.damage {
+        lines.push(format!("DAMAGED {}: {}", damage.file, damage.what));
+        lines.push(format!("    {}", damage.meaning));
+    }
+    if !settings_fit {
+        lines.push("DAMAGED settings.json: its checksum does not fit".to_owned());
+        lines.push("    the log is replayed by today's settings, which may refuse more".to_owned());
+    }
+    lines.extend(verified.notes.iter().map(|note| format!("note: {note}")));
+    let damaged = verified.damage.len() + usize::from(!settings_fit);
+    let entries = verified.log_entries;
+    lines.push(match damaged {
+        0 => format!("all checksums fit; {entries} requests are in the log"),
+        _ => format!("{damaged} damaged; nothing was changed or removed"),
+    });
+    lines.join("\n")
 }
 
 fn run_canary(matches: &ArgMatches) -> ExitCode {
