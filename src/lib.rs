@@ -8,6 +8,7 @@ mod cli;
 mod components;
 pub mod config;
 mod demo;
+mod descriptors;
 mod doors;
 mod epochs;
 mod listen;

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::doors::{self, Doors, Tls};
 use crate::epochs::Epochs;
 use crate::wiring::{DecoderReplay, StoreSink, StoreSource, decoder_of};
-use crate::{assets, listen};
+use crate::{assets, descriptors, listen};
 
 /// A running server. Dropping it does not stop it: call [`Server::stop`].
 #[derive(Debug)]
@@ -90,10 +90,11 @@ impl Server {
 
         let (stop, stopped) = watch::channel(false);
         let limits = Arc::new(admin.config.connections.clone());
-        let connections_max = match limits.connections_max {
+        let wanted = match limits.connections_max {
             0 => Semaphore::MAX_PERMITS,
             count => count.min(Semaphore::MAX_PERMITS),
         };
+        let connections_max = descriptors::connections_max(wanted);
         let connections = Arc::new(Semaphore::new(connections_max));
         let shared = listen::Shared { router, limits, connections, tls: tls.clone(), clock };
         let config = &admin.config;

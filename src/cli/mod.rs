@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config, LogFormat, SETTINGS};
-use crate::{Server, SystemClock, SystemRandom, canary, demo};
+use crate::{Server, SystemClock, SystemRandom, canary, demo, descriptors};
 
 /// Exit code for wrong settings or arguments (sysexits' EX_CONFIG).
 const EXIT_SETTINGS: u8 = 78;
@@ -229,6 +229,9 @@ async fn serve(config: Config) -> ExitCode {
         complain("cannot listen for signals");
         return ExitCode::from(EXIT_FAILED);
     };
+    // A file that may not grow (ulimit -f) is an error of that write, and not the end of the process.
+    let _listened_to = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
+    descriptors::raise_limit();
     let server = match Server::start(config, components()).await {
         Ok(server) => server,
         Err(problem) => {

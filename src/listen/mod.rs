@@ -271,7 +271,8 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         .max_headers(limits.headers_max())
         .header_read_timeout(None)
         .max_buf_size(BUFFER_BYTES_MAX.max(header_bytes_max as usize))
-        .half_close(true);
+        // Without half-closed connections: a client that closes has gone, and its query ends.
+        .half_close(false);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -9,6 +9,7 @@
 )]
 
 mod bucket;
+mod canary;
 mod conformance;
 mod crash;
 mod grafana;

@@ -17,6 +17,7 @@ pub mod proxy;
 pub mod report;
 pub mod row;
 pub mod rows;
+pub mod sender;
 pub mod server;
 pub mod system;
 pub mod tools;

@@ -95,7 +95,7 @@ async fn main() -> ExitCode {
     }
     if let Some(file) = matches.get_one::<PathBuf>("page") {
         let date = chrono::Utc::now().format("%Y-%m-%d").to_string();
-        std::fs::write(file, page(&lines, &date)).expect("the page can be written");
+        std::fs::write(file, page(&lines, &date, tier)).expect("the page can be written");
     }
     let count = |is: fn(&Came) -> bool| lines.iter().filter(|line| is(&line.came)).count();
     let broken = count(|came| matches!(came, Came::Broken(_)));

@@ -4,6 +4,10 @@ mod bucket;
 mod crash;
 mod doors;
 mod faults;
+mod mixture;
+mod network;
+mod protocols;
+mod resources;
 mod storage;
 
 use crate::row::Row;
@@ -11,5 +15,16 @@ use crate::row::Row;
 /// Every row. A new one is an entry in its chapter's list.
 #[must_use]
 pub fn all() -> Vec<Row> {
-    [crash::ROWS, storage::ROWS, faults::ROWS, bucket::ROWS, doors::ROWS].concat()
+    [
+        crash::ROWS,
+        storage::ROWS,
+        faults::ROWS,
+        resources::ROWS,
+        bucket::ROWS,
+        network::ROWS,
+        protocols::ROWS,
+        mixture::ROWS,
+        doors::ROWS,
+    ]
+    .concat()
 }
