@@ -8,6 +8,7 @@ mod cli;
 mod components;
 pub mod config;
 mod demo;
+mod doors;
 mod epochs;
 mod listen;
 mod server;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use ingest::Ingest;
 use query::{BuildInfo, Query, QueryOptions};
 use storage::{Components, Pool, Store};
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin};
 use crate::config::Config;
+use crate::doors::{self, Doors, Tls};
 use crate::epochs::Epochs;
 use crate::wiring::{DecoderReplay, StoreSink, StoreSource, decoder_of};
 use crate::{assets, listen};
@@ -36,6 +38,11 @@ impl Server {
     ///
     /// Errors: what could not be opened or bound, and why.
     pub async fn start(mut config: Config, components: Components) -> Result<Server, String> {
+        doors::panics::count();
+        let doors = Doors::new(&config.auth, &config.egress, &components)?;
+        let tls = Tls::open(&config.tls)?;
+        config.ingest.body_deadline_ns = config.connections.body_ns;
+        let clock = Arc::clone(&components.clock);
         let http = listen::bind("http", config.http).await?;
         let otlp_http = listen::bind("otlp-http", config.otlp_http).await?;
         let otlp_grpc = listen::bind("otlp-grpc", config.otlp_grpc).await?;
@@ -72,25 +79,30 @@ impl Server {
             store,
             ingest: Arc::clone(&ingest),
             query: Arc::clone(&query),
+            doors: Arc::clone(&doors),
+            tls: tls.clone(),
             stopping: AtomicBool::new(false),
             started_ns,
         });
-        let router: Router = Router::new()
-            .merge(ingest.router())
-            .merge(query.router())
-            .merge(admin::router(Arc::clone(&admin)))
-            .fallback(assets::fallback);
+        let router = routes(&admin)
+            .fallback(assets::fallback)
+            .layer(from_fn_with_state(doors, doors::guard));
 
         let (stop, stopped) = watch::channel(false);
-        let connections = Arc::new(Semaphore::new(admin.config.connections_max));
+        let limits = Arc::new(admin.config.connections.clone());
+        let connections_max = match limits.connections_max {
+            0 => Semaphore::MAX_PERMITS,
+            count => count.min(Semaphore::MAX_PERMITS),
+        };
+        let connections = Arc::new(Semaphore::new(connections_max));
+        let shared = listen::Shared { router, limits, connections, tls: tls.clone(), clock };
         let config = &admin.config;
         let (http_address, otlp_http_address, otlp_grpc_address) =
             (config.http, config.otlp_http, config.otlp_grpc);
         let listeners = [http, otlp_http, otlp_grpc]
             .into_iter()
-            .map(|listener| {
-                listen::serve(listener, router.clone(), Arc::clone(&connections), stopped.clone())
-            })
+            .map(|listener| listen::serve(listener, shared.clone(), stopped.clone()))
+            .chain(tls.iter().map(|tls| tls.watch(stopped.clone())))
             .collect();
         Ok(Server {
             http: http_address,
@@ -100,6 +112,12 @@ impl Server {
             stop,
             listeners,
         })
+    }
+
+    /// Whether the listeners speak TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.admin.tls.is_some()
     }
 
     /// The store behind it, for tests.
@@ -132,6 +150,14 @@ impl Server {
                 .to_owned())
         })
     }
+}
+
+/// Every route of the server, its doors left out.
+pub(crate) fn routes(admin: &Arc<Admin>) -> Router {
+    Router::new()
+        .merge(admin.ingest.router())
+        .merge(admin.query.router())
+        .merge(admin::router(Arc::clone(admin)))
 }
 
 fn build_info() -> BuildInfo {

@@ -14,6 +14,7 @@ mod logs;
 mod metrics;
 mod protocol;
 mod reason;
+mod secret;
 mod stream;
 mod tenant;
 mod text;
@@ -33,6 +34,7 @@ pub use metrics::{
 };
 pub use protocol::{Encoding, Protocol, Wire};
 pub use reason::{Reason, Rejection, Rejections};
+pub use secret::{Secret, without_credentials};
 pub use stream::{Hint, Scope, Stream, StreamId, StreamParts};
 pub use tenant::{TenantError, TenantId};
 pub use text::value_to_json;

@@ -2,13 +2,17 @@
 
 use std::path::PathBuf;
 
-use ingest::{DeltaMode, Promote, Strategy};
+use ingest::{DeltaMode, Strategy};
 use storage::Durability;
 
-use super::{Config, LogFormat};
-use crate::units::{
-    format_bytes, format_duration_ns, parse_address, parse_bytes, parse_duration_ns,
+use super::values::{
+    DELTA_MODES, STRATEGIES, flag_value, positive_ns_u64, read_algorithms, read_durability,
+    read_folder, read_log, read_names, read_path, read_promote, read_roles, read_text, show,
+    show_bucket, show_names, show_ns, show_path, show_promote, show_size, show_size64, show_word,
+    size, unsigned, word,
 };
+use super::{Config, LogFormat};
+use crate::units::{format_bytes, format_duration_ns, parse_address, parse_duration_ns};
 
 /// One setting.
 #[derive(Debug)]
@@ -41,25 +45,6 @@ impl Setting {
     }
 }
 
-fn unsigned<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
-    text.parse::<u64>()
-        .ok()
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| format!("{text:?} is not a whole number of 0 or more"))
-}
-
-fn size<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
-    T::try_from(parse_bytes(text)?).map_err(|_| format!("{text:?} is too large"))
-}
-
-fn flag_value(text: &str) -> Result<bool, String> {
-    match text {
-        "" | "true" | "1" | "yes" => Ok(true),
-        "false" | "0" | "no" => Ok(false),
-        _ => Err(format!("{text:?} is neither true nor false")),
-    }
-}
-
 macro_rules! setting {
     ($name:literal, $flag:expr, $value:literal, $doc:literal,
      $($field:ident).+ = $parse:expr, $format:expr) => {
@@ -75,111 +60,6 @@ macro_rules! setting {
             get: |config| $format(&config.$($field).+),
         }
     };
-}
-
-fn show<T: ToString>(value: &T) -> String {
-    value.to_string()
-}
-
-fn show_size(bytes: &usize) -> String {
-    format_bytes(*bytes as u64)
-}
-
-fn show_size64(bytes: &u64) -> String {
-    format_bytes(*bytes)
-}
-
-fn show_ns(ns: &i64) -> String {
-    format_duration_ns(*ns)
-}
-
-fn show_bucket(bucket: &Option<String>) -> String {
-    bucket.clone().unwrap_or_default()
-}
-
-fn read_durability(text: &str) -> Result<Durability, String> {
-    match text {
-        "fsync" => Ok(Durability::Fsync),
-        "os" => Ok(Durability::Os),
-        _ => Err(format!("{text:?} is neither fsync nor os")),
-    }
-}
-
-fn read_log(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err(format!("{text:?} is neither text nor json")),
-    }
-}
-
-fn read_folder(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(PathBuf::from(text)) }
-}
-
-fn read_names(text: &str) -> Result<Vec<String>, String> {
-    Ok(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
-}
-
-/// The names of Prometheus' configuration file.
-const STRATEGIES: [(&str, Strategy); 4] = [
-    ("UnderscoreEscapingWithSuffixes", Strategy::UnderscoreEscapingWithSuffixes),
-    ("UnderscoreEscapingWithoutSuffixes", Strategy::UnderscoreEscapingWithoutSuffixes),
-    ("NoUTF8EscapingWithSuffixes", Strategy::NoUtf8EscapingWithSuffixes),
-    ("NoTranslation", Strategy::NoTranslation),
-];
-
-const DELTA_MODES: [(&str, DeltaMode); 3] = [
-    ("accumulate", DeltaMode::Accumulate),
-    ("keep", DeltaMode::Keep),
-    ("reject", DeltaMode::Reject),
-];
-
-/// Reads one of a few words.
-fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, String> {
-    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
-        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        format!("{text:?} is none of {}", words.join(", "))
-    })
-}
-
-fn show_word<T: PartialEq>(words: &[(&str, T)], value: &T) -> String {
-    words
-        .iter()
-        .find(|(_, known)| known == value)
-        .map_or_else(String::new, |(word, _)| (*word).to_owned())
-}
-
-/// `a,b` lists what is promoted; `*` promotes all, `*,-a,-b` all but some.
-fn read_promote(text: &str) -> Result<Promote, String> {
-    let names = read_names(text)?;
-    if names.first().is_some_and(|first| first == "*") {
-        let excepted = names[1..].iter().map(|name| {
-            name.strip_prefix('-')
-                .map(str::to_owned)
-                .ok_or_else(|| format!("{name:?} stands behind * without a dash: write *,-{name}"))
-        });
-        return Ok(Promote::AllExcept(excepted.collect::<Result<_, _>>()?));
-    }
-    Ok(Promote::Listed(names))
-}
-
-fn show_promote(promote: &Promote) -> String {
-    match promote {
-        Promote::Listed(names) => names.join(","),
-        Promote::AllExcept(names) => {
-            let mut text = "*".to_owned();
-            for name in names {
-                text.push_str(",-");
-                text.push_str(name);
-            }
-            text
-        }
-    }
-}
-
-fn positive_ns_u64(text: &str) -> Result<u64, String> {
-    u64::try_from(parse_duration_ns(text)?).map_err(|_| format!("{text:?} is negative"))
 }
 
 /// Every setting, in the order of the docs.
@@ -245,8 +125,80 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "COUNT",
         "Open connections on all listeners together.",
-        connections_max = unsigned::<usize>,
+        connections.connections_max = unsigned::<usize>,
         show
+    ),
+    setting!(
+        "server.h2_max_streams",
+        None,
+        "COUNT",
+        "Requests at one time on one HTTP/2 connection.",
+        connections.streams_max = unsigned::<u32>,
+        show
+    ),
+    setting!(
+        "server.max_header_bytes",
+        None,
+        "SIZE",
+        "All headers of one request; above it 431.",
+        connections.header_bytes_max = size::<u32>,
+        |bytes: &u32| format_bytes(u64::from(*bytes))
+    ),
+    setting!(
+        "server.max_headers",
+        None,
+        "COUNT",
+        "Headers of one request; above it 431.",
+        connections.headers_max = unsigned::<usize>,
+        show
+    ),
+    setting!(
+        "server.tls_handshake_timeout",
+        None,
+        "DURATION",
+        "A TLS handshake that takes longer is ended.",
+        connections.handshake_ns = parse_duration_ns,
+        show_ns
+    ),
+    setting!(
+        "server.header_timeout",
+        None,
+        "DURATION",
+        "A client that has begun a request, or a connection, and not sent its headers by then gets 408.",
+        connections.header_ns = parse_duration_ns,
+        show_ns
+    ),
+    setting!(
+        "server.body_deadline",
+        None,
+        "DURATION",
+        "A body may keep us waiting this long in all; then 408. 0 waits for ever.",
+        connections.body_ns = parse_duration_ns,
+        show_ns
+    ),
+    setting!(
+        "server.body_min_rate",
+        None,
+        "SIZE",
+        "Bytes per second that a body must bring once it has kept us waiting for 10 s. 0 takes any.",
+        connections.body_rate_min = size::<u64>,
+        show_size64
+    ),
+    setting!(
+        "server.idle_timeout",
+        None,
+        "DURATION",
+        "A connection without a request is closed after this. 0 keeps it.",
+        connections.idle_ns = parse_duration_ns,
+        show_ns
+    ),
+    setting!(
+        "server.write_timeout",
+        None,
+        "DURATION",
+        "A client that takes no byte of its answer for this long is closed. 0 waits for ever.",
+        connections.write_ns = parse_duration_ns,
+        show_ns
     ),
     setting!(
         "server.shutdown_delay",
@@ -263,6 +215,134 @@ pub static SETTINGS: &[Setting] = &[
         "How long a SIGTERM waits for requests in flight and the last flush.",
         shutdown_timeout_ns = parse_duration_ns,
         show_ns
+    ),
+    setting!(
+        "tls.cert",
+        None,
+        "FILE",
+        "Certificate chain (PEM) of all three listeners. They speak TLS then, and take up new files within 10 s.",
+        tls.cert = read_path,
+        show_path
+    ),
+    setting!(
+        "tls.key",
+        None,
+        "FILE",
+        "Private key (PEM) of the certificate.",
+        tls.key = read_path,
+        show_path
+    ),
+    setting!(
+        "tls.client_ca",
+        None,
+        "FILE",
+        "Authorities (PEM) whose client certificates are taken; [[auth.certificates]] says who may do what.",
+        tls.client_ca = read_path,
+        show_path
+    ),
+    setting!(
+        "tls.client_required",
+        None,
+        "BOOL",
+        "Ends handshakes without a client's certificate, health checks included.",
+        tls.client_required = flag_value,
+        show
+    ),
+    setting!(
+        "auth.failed_login_rate",
+        None,
+        "COUNT",
+        "Wrong passwords or tokens of one address and user in a minute; more get 429. 0 takes any number.",
+        auth.failed_login_rate = unsigned::<u32>,
+        show
+    ),
+    setting!(
+        "auth.oidc.issuer",
+        None,
+        "URL",
+        "Identity provider whose tokens (JWT) are taken; their iss must be this text.",
+        auth.oidc.issuer = read_text,
+        show
+    ),
+    setting!(
+        "auth.oidc.audience",
+        None,
+        "NAME",
+        "What aud of a token must hold.",
+        auth.oidc.audience = read_text,
+        show
+    ),
+    setting!(
+        "auth.oidc.jwks_url",
+        None,
+        "URL",
+        "Where the provider's keys are. Empty asks /.well-known/openid-configuration of the issuer.",
+        auth.oidc.jwks_url = read_text,
+        show
+    ),
+    setting!(
+        "auth.oidc.algorithms",
+        None,
+        "NAMES",
+        "Signatures that are taken: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA.",
+        auth.oidc.algorithms = read_algorithms,
+        show_names
+    ),
+    setting!(
+        "auth.oidc.role_claim",
+        None,
+        "NAME",
+        "Claim that holds the role, or groups that auth.oidc.roles makes roles of.",
+        auth.oidc.role_claim = read_text,
+        show
+    ),
+    setting!(
+        "auth.oidc.roles",
+        None,
+        "GROUP=ROLE,...",
+        "Roles of groups, such as sre=admin,devs=read. Empty takes names of roles from the claim as they are.",
+        auth.oidc.roles = read_roles,
+        show_names
+    ),
+    setting!(
+        "auth.oidc.tenant_claim",
+        None,
+        "NAME",
+        "Claim that holds the tenants.",
+        auth.oidc.tenant_claim = read_text,
+        show
+    ),
+    setting!(
+        "auth.oidc.tenants",
+        None,
+        "NAMES",
+        "Tenants of principals whose token names none; * for all. Empty refuses them.",
+        auth.oidc.tenants = read_names,
+        show_names
+    ),
+    setting!(
+        "egress.block_private",
+        None,
+        "BOOL",
+        "Refuses to fetch what a setting names from private, loopback and link-local addresses.",
+        egress.block_private = flag_value,
+        show
+    ),
+    setting!(
+        "egress.timeout",
+        None,
+        "DURATION",
+        "A fetch that takes longer is ended.",
+        egress.timeout_ns = parse_duration_ns,
+        show_ns
+    ),
+    setting!(
+        "egress.max_response_bytes",
+        None,
+        "SIZE",
+        "A fetched answer that is larger is not read.",
+        egress.response_bytes_max = size::<usize>,
+        show_size
     ),
     setting!(
         "storage.data",

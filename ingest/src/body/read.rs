@@ -9,9 +9,6 @@ use http_body_util::BodyExt;
 
 use super::gate::{Gate, Permit};
 
-/// How long a body may take to arrive (`server.body_deadline`).
-const DEADLINE: Duration = Duration::from_secs(60);
-
 /// Why a body was not received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ReadError {
@@ -24,13 +21,15 @@ pub(crate) enum ReadError {
     Broken(String),
 }
 
-/// Receives a whole body of at most `bytes_max` bytes, and the room that it takes in `gate`.
+/// Receives a whole body of at most `bytes_max` bytes within `deadline`, and the room that it
+/// takes in `gate`.
 pub(crate) async fn collect(
     body: Body,
     gate: &Gate,
     bytes_max: usize,
+    deadline: Duration,
 ) -> Result<(Bytes, Permit), ReadError> {
-    match tokio::time::timeout(DEADLINE, collect_in_time(body, gate, bytes_max)).await {
+    match tokio::time::timeout(deadline, collect_in_time(body, gate, bytes_max)).await {
         Ok(outcome) => outcome,
         Err(_elapsed) => Err(ReadError::Late),
     }

@@ -67,6 +67,14 @@ pub(crate) fn unimplemented(headers: &HeaderMap) -> Option<Response> {
     })
 }
 
+/// A call that was turned away; nothing if it is no gRPC.
+pub(super) fn refuse(headers: &HeaderMap, failure: &Failure) -> Option<Response> {
+    is_grpc(headers).then(|| {
+        let details = status_protobuf(failure);
+        trailers_only(failure.class.grpc_code(), &failure.message, Some(&details))
+    })
+}
+
 async fn unknown_method(request: Request) -> Response {
     unimplemented(request.headers()).unwrap_or_else(|| not_grpc(request.headers()))
 }

@@ -36,6 +36,8 @@ pub struct IngestOptions {
     pub decompressed_bytes_max: usize,
     /// `server.max_inflight_ingest_bytes`
     pub inflight_bytes_max: usize,
+    /// `server.body_deadline`; 0 waits for ever. Units: ns.
+    pub body_deadline_ns: i64,
 }
 
 impl Default for IngestOptions {
@@ -44,6 +46,7 @@ impl Default for IngestOptions {
             request_bytes_max: 64 << 20,
             decompressed_bytes_max: 64 << 20,
             inflight_bytes_max: 256 << 20,
+            body_deadline_ns: 60_000_000_000,
         }
     }
 }
@@ -107,6 +110,16 @@ impl Ingest {
         grpc::unimplemented(headers)
     }
 
+    /// How the protocol of a request words that it was turned away at the door; nothing where the
+    /// request is of none of these protocols.
+    #[must_use]
+    pub fn refuse(path: &str, headers: &HeaderMap, failure: &Failure) -> Option<Response> {
+        if let Some(response) = grpc::refuse(headers, failure) {
+            return Some(response);
+        }
+        Some(routes::dialect_of(path)?.refused(headers, failure))
+    }
+
     #[must_use]
     pub fn stats(&self) -> IngestStats {
         let mut stats = self.stats.snapshot();
@@ -154,7 +167,11 @@ impl Ingest {
 
     async fn collect(&self, body: Body) -> Result<(bytes::Bytes, Permit), Failure> {
         let bytes_max = self.options.request_bytes_max;
-        collect(body, &self.gate, bytes_max).await.map_err(|error| match error {
+        let deadline = match u64::try_from(self.options.body_deadline_ns) {
+            Ok(0) | Err(_) => Duration::MAX,
+            Ok(ns) => Duration::from_nanos(ns),
+        };
+        collect(body, &self.gate, bytes_max, deadline).await.map_err(|error| match error {
             ReadError::TooBig => Failure::too_big(
                 &format!("request body is larger than {bytes_max} bytes"),
                 "server.max_request_bytes",
@@ -163,7 +180,9 @@ impl Ingest {
                 "inflight_bytes",
                 "too many bytes are being taken in (server.max_inflight_ingest_bytes)",
             ),
-            ReadError::Late => overloaded("body_late", "the body did not arrive within 60 s"),
+            ReadError::Late => {
+                overloaded("body_late", "the body did not arrive in time (server.body_deadline)")
+            }
             ReadError::Broken(why) => Failure::new(Class::Undecodable, why),
         })
     }

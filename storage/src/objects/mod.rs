@@ -80,10 +80,12 @@ impl Objects {
             let folder = Folder::open(root, components)?;
             return Ok(Objects::Folder(Arc::new(folder)));
         };
-        let invalid =
-            |why: String| StorageError::new(ErrorKind::Invalid, format!("bucket {address}: {why}"));
+        let invalid = |why: String| {
+            let why = model::without_credentials(address, &format!("bucket {address}: {why}"));
+            StorageError::new(ErrorKind::Invalid, why)
+        };
         let url = Url::parse(address).map_err(|error| invalid(error.to_string()))?;
-        let settings = options.bucket_options.iter().map(|(name, value)| (name, value.clone()));
+        let settings = options.bucket_options.iter().map(|(name, value)| (name, value.expose()));
         let (store, prefix) = object_store::parse_url_opts(&url, settings)
             .map_err(|error| invalid(error.to_string()))?;
         Ok(Objects::Bucket(Arc::new(Bucket { store: store.into(), prefix, runtime, threads })))

@@ -65,6 +65,7 @@ impl Server {
             .arg(data)
             .args(flags)
             .stdout(Stdio::piped())
+            .stderr(launch.stderr())
             .kill_on_drop(true)
             .spawn()
             .expect("the binary starts");
@@ -75,7 +76,7 @@ impl Server {
             let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
             let line = line.expect("prints its addresses in time").expect("its output is text");
             let line = line.expect("prints its addresses before it ends");
-            let address = line.split_whitespace().find(|word| word.starts_with("http://"));
+            let address = line.split_whitespace().find(|word| word.starts_with("http"));
             match (line.split_whitespace().next(), address) {
                 (Some("page"), Some(address)) => http = address.to_owned(),
                 (Some("otlp/http"), Some(address)) => otlp_http = address.to_owned(),
@@ -194,17 +195,20 @@ pub struct Launch<'a> {
     pub host: &'a str,
     /// What of its own log goes to standard error.
     pub log_level: &'a str,
+    /// Where that goes instead.
+    pub log: Option<&'a Path>,
 }
 
 impl Default for Launch<'_> {
     fn default() -> Self {
-        Launch { through: &[], host: "127.0.0.1", log_level: "warn" }
+        Launch { through: &[], host: "127.0.0.1", log_level: "warn", log: None }
     }
 }
 
 impl Launch<'_> {
     /// For faults that the server would speak about without end.
-    pub const QUIET: Launch<'static> = Launch { through: &[], host: "127.0.0.1", log_level: "off" };
+    pub const QUIET: Launch<'static> =
+        Launch { through: &[], host: "127.0.0.1", log_level: "off", log: None };
 
     fn command(&self) -> Command {
         let Some((program, args)) = self.through.split_first() else {
@@ -213,6 +217,12 @@ impl Launch<'_> {
         let mut command = Command::new(program);
         command.args(args).arg(binary());
         command
+    }
+
+    fn stderr(&self) -> Stdio {
+        self.log.map_or_else(Stdio::inherit, |path| {
+            std::fs::File::create(path).expect("a log file").into()
+        })
     }
 
     fn addresses(&self) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 mod bucket;
 mod crash;
+mod doors;
 mod faults;
 mod storage;
 
@@ -10,5 +11,5 @@ use crate::row::Row;
 /// Every row. A new one is an entry in its chapter's list.
 #[must_use]
 pub fn all() -> Vec<Row> {
-    [crash::ROWS, faults::ROWS, storage::ROWS, bucket::ROWS].concat()
+    [crash::ROWS, storage::ROWS, faults::ROWS, bucket::ROWS, doors::ROWS].concat()
 }

@@ -1,4 +1,6 @@
-//! The command line: `serve`, `verify`, `canary`, `demo`, `version`.
+//! The command line: `serve`, `verify`, `canary`, `demo`, `token`, `user`, `version`.
+
+mod credentials;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -38,6 +40,8 @@ pub fn run() -> ExitCode {
         Some(("verify", matches)) => with_config(matches, verify),
         Some(("canary", matches)) => run_canary(matches),
         Some(("demo", matches)) => run_demo(matches),
+        Some(("token", matches)) => credentials::run_token(matches),
+        Some(("user", matches)) => credentials::run_user(matches),
         _ => {
             say(&format!("tercet {}", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
@@ -90,6 +94,8 @@ fn command() -> Command {
                         .help("Stops by itself after this time, such as 30s"),
                 ),
         )
+        .subcommand(credentials::token_command())
+        .subcommand(credentials::user_command())
         .subcommand(Command::new("version").about("Prints the version"))
 }
 
@@ -277,10 +283,11 @@ fn end_early(fatal: &Fatal) -> ExitCode {
 fn greet(server: &Server, data: &str) {
     say(&format!(
         "tercet {version} keeps its data in {data}\n\
-         page       http://{http}\n\
-         otlp/http  http://{otlp_http}   (OTEL_EXPORTER_OTLP_ENDPOINT=http://{otlp_http})\n\
-         otlp/grpc  http://{otlp_grpc}   (OTEL_EXPORTER_OTLP_PROTOCOL=grpc OTEL_EXPORTER_OTLP_ENDPOINT=http://{otlp_grpc})\n\
-         try        tercet demo --to http://{otlp_http}",
+         page       {scheme}://{http}\n\
+         otlp/http  {scheme}://{otlp_http}   (OTEL_EXPORTER_OTLP_ENDPOINT={scheme}://{otlp_http})\n\
+         otlp/grpc  {scheme}://{otlp_grpc}   (OTEL_EXPORTER_OTLP_PROTOCOL=grpc OTEL_EXPORTER_OTLP_ENDPOINT={scheme}://{otlp_grpc})\n\
+         try        tercet demo --to {scheme}://{otlp_http}",
+        scheme = if server.has_tls() { "https" } else { "http" },
         version = env!("CARGO_PKG_VERSION"),
         http = server.http,
         otlp_http = server.otlp_http,
