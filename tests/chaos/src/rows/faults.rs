@@ -336,7 +336,7 @@ fn order_of_calls(case: Case) -> Running {
         let pid = server.pid();
         let (code, _) = server.terminate().await;
         assert_eq!(code, Some(0), "exit code");
-        let pid = format!("{} +++ exited", pid);
+        let pid = format!("{pid} +++ exited");
         tools::eventually("the trace is written", async || {
             std::fs::read_to_string(&trace).is_ok_and(|text| text.contains(&pid))
         })
