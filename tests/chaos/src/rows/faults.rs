@@ -337,10 +337,11 @@ fn order_of_calls(case: Case) -> Running {
         let (code, _) = server.terminate().await;
         assert_eq!(code, Some(0), "exit code");
         let pid = format!("{pid} +++ exited");
-        tools::eventually("the trace is written", async || {
-            std::fs::read_to_string(&trace).is_ok_and(|text| text.contains(&pid))
-        })
-        .await;
+        let end = Instant::now() + tools::PATIENCE;
+        while !std::fs::read_to_string(&trace).is_ok_and(|text| text.contains(&pid)) {
+            assert!(Instant::now() < end, "the trace is not written to its end");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         let text = std::fs::read_to_string(&trace).expect("a trace");
         let mut order = Order::default();
         for (number, line) in joined(&text).iter().enumerate() {
