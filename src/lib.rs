@@ -14,6 +14,7 @@ mod epochs;
 mod listen;
 mod server;
 mod stats;
+mod terminal;
 mod units;
 mod wiring;
 

@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config, LogFormat, SETTINGS};
+use crate::terminal::{Stderr, printable};
 use crate::{Server, SystemClock, SystemRandom, canary, demo, descriptors};
 
 /// Exit code for wrong settings or arguments (sysexits' EX_CONFIG).
@@ -208,7 +209,8 @@ fn on_runtime(body: impl Future<Output = ExitCode>) -> ExitCode {
 fn start_log(config: &Config) -> Result<(), String> {
     let filter = EnvFilter::try_new(&config.log_filter)
         .map_err(|error| format!("--log-level: {:?}: {error}", config.log_filter))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr).with_ansi(false);
     match config.log {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
@@ -445,12 +447,12 @@ fn run_demo(matches: &ArgMatches) -> ExitCode {
 /// Writes a line for people to standard output; whoever closed it does not want to know.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    let _closed = writeln!(out, "{line}").and_then(|()| out.flush());
+    let _closed = writeln!(out, "{}", printable(line)).and_then(|()| out.flush());
 }
 
 fn complain(problems: &str) {
     let mut out = std::io::stderr().lock();
     for problem in problems.lines() {
-        let _closed = writeln!(out, "tercet: {problem}");
+        let _closed = writeln!(out, "tercet: {}", printable(problem));
     }
 }

@@ -13,6 +13,9 @@ mod error;
 #[cfg(test)]
 mod fakes;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ids;
 mod matcher;
 mod notices;

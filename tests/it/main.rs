@@ -12,6 +12,7 @@ mod bucket;
 mod canary;
 mod conformance;
 mod crash;
+mod deploy;
 mod grafana;
 mod prometheus;
 mod query_tools;

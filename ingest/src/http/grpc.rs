@@ -136,7 +136,7 @@ async fn take(
 }
 
 /// The one message of a unary call, and whether it is compressed.
-fn unframe(mut framed: Bytes) -> Result<(bool, Bytes), Failure> {
+pub(crate) fn unframe(mut framed: Bytes) -> Result<(bool, Bytes), Failure> {
     let undecodable = |what: &str| Failure::new(Class::Undecodable, what);
     if framed.len() < PREFIX_BYTES {
         return Err(undecodable("the call has no message"));

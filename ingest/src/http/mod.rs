@@ -3,7 +3,7 @@
 //! One handler serves all of them: tenant, body, decoding, [`Sink`], answer. What differs between
 //! protocols stands in `dialect`, what differs between HTTP and gRPC in `grpc`.
 
-mod grpc;
+pub(crate) mod grpc;
 mod routes;
 #[cfg(test)]
 mod tests;

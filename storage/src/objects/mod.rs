@@ -24,6 +24,8 @@ use crate::{Components, ErrorKind, Options, StorageError, Threads};
 
 pub(crate) use cache::ChunkCache;
 use folder::Folder;
+#[cfg(feature = "fuzzing")]
+pub(crate) use source::checksums_of;
 pub(crate) use source::{Health, Quarantine, StoredFile, checksums};
 
 /// An object as listed.

@@ -8,8 +8,8 @@ mod admission;
 mod compact;
 mod core;
 mod dedup;
-mod engine;
-mod engines;
+pub(crate) mod engine;
+pub(crate) mod engines;
 mod flush;
 mod gc;
 mod identity;
@@ -20,6 +20,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod versions;
 
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use verify::verify as verify_with;

@@ -34,6 +34,8 @@ pub struct Server {
     pub otlp_grpc: String,
     pub client: reqwest::Client,
     child: Child,
+    /// The server's own process where `child` is a program around it.
+    inner: Option<u32>,
 }
 
 impl Server {
@@ -45,6 +47,23 @@ impl Server {
     /// As [`Server::start`], with variables of the environment.
     pub async fn start_in(data: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Server {
         Server::launch(data, flags, variables, &Launch::default()).await
+    }
+
+    /// As [`Server::start`], with all of its own log in a file.
+    pub async fn start_logging(data: &Path, log: &Path) -> Server {
+        let launch = Launch { log_level: "trace", log: Some(log), ..Launch::default() };
+        Server::launch(data, &[], &[], &launch).await
+    }
+
+    /// As [`Server::start`], as the child of a program that stays, such as `bwrap`. The process ID is
+    /// that of the server.
+    pub async fn start_under(wrapper: &[&str], data: &Path) -> Server {
+        let launch = Launch { through: wrapper, ..Launch::default() };
+        let mut server = Server::launch(data, &[], &[], &launch).await;
+        let wrapper = server.pid();
+        let children = std::fs::read_to_string(format!("/proc/{wrapper}/task/{wrapper}/children"));
+        server.inner = children.ok().and_then(|list| list.split_whitespace().next()?.parse().ok());
+        server
     }
 
     /// As [`Server::start_in`], through another program or on another address.
@@ -87,7 +106,7 @@ impl Server {
         // The rest of its output is read so that it never blocks.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let client = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client");
-        Server { http, otlp_http, otlp_grpc, client, child }
+        Server { http, otlp_http, otlp_grpc, client, child, inner: None }
     }
 
     /// As [`Server::start`], and waits until nothing of the log is left to replay.
@@ -145,7 +164,7 @@ impl Server {
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id().expect("it runs")
+        self.inner.or_else(|| self.child.id()).expect("it runs")
     }
 
     /// Sends a signal by name, such as `KILL`.

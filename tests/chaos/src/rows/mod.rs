@@ -4,6 +4,7 @@ mod bucket;
 mod crash;
 mod doors;
 mod faults;
+mod hostile;
 mod mixture;
 mod network;
 mod protocols;
@@ -15,6 +16,7 @@ use crate::row::Row;
 /// Every row. A new one is an entry in its chapter's list.
 #[must_use]
 pub fn all() -> Vec<Row> {
+    let hostile = hostile::rows();
     [
         crash::ROWS,
         storage::ROWS,
@@ -25,6 +27,7 @@ pub fn all() -> Vec<Row> {
         protocols::ROWS,
         mixture::ROWS,
         doors::ROWS,
+        &hostile,
     ]
     .concat()
 }
