@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::row::{Row, Tier};
 
+/// Stands before the folder that a broken row leaves.
+pub const DATA: &str = " (its data: ";
+
 /// What became of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Came {
@@ -68,7 +71,10 @@ pub fn page(lines: &[Line], date: &str, tier: Tier) -> String {
         let came = match &line.came {
             Came::Held(came) => cell(came),
             Came::Skipped(why) => format!("skipped: {}", cell(why)),
-            Came::Broken(what) => format!("**broken**: {}", cell(what)),
+            // Where its data lies is of use on that machine only.
+            Came::Broken(what) => {
+                format!("**broken**: {}", cell(what.split(DATA).next().unwrap_or_default()))
+            }
         };
         let _infallible = writeln!(
             page,
