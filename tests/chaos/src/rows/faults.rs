@@ -18,21 +18,21 @@ pub(super) const ROWS: &[Row] = &[
         id: "A11-wal",
         fault: "fdatasync of the log fails with EIO, from some moment on (libfiu)",
         expected: "503 to whoever waits; exit code 70 within 1 s; nothing acknowledged is lost",
-        tier: Tier::Fast,
+        tier: Tier::Full,
         run: log_sync_fails,
     },
     Row {
         id: "A11-segment",
         fault: "the sync of a folder fails with EIO once while memory is flushed (libfiu)",
         expected: "the segment is written anew, the log stays until then, writes go on",
-        tier: Tier::Fast,
+        tier: Tier::Full,
         run: flush_fails,
     },
     Row {
         id: "A13",
         fault: "half of all writes fail with ENOSPC or EINTR, or are short (libfiu)",
         expected: "nothing torn is acknowledged, nothing acknowledged is lost; no core is burnt",
-        tier: Tier::Fast,
+        tier: Tier::Full,
         run: writes_fail,
     },
     Row {
@@ -41,7 +41,7 @@ pub(super) const ROWS: &[Row] = &[
         expected: "before each acknowledgement its log is synced, the folder after a file's creation; \
                    segments and commits are synced, then named, then their folder; a log file goes \
                    only after the commit",
-        tier: Tier::Fast,
+        tier: Tier::Full,
         run: order_of_calls,
     },
 ];
@@ -336,11 +336,12 @@ fn order_of_calls(case: Case) -> Running {
         let pid = server.pid();
         let (code, _) = server.terminate().await;
         assert_eq!(code, Some(0), "exit code");
-        let pid = format!("{} +++ exited", pid);
-        tools::eventually("the trace is written", async || {
-            std::fs::read_to_string(&trace).is_ok_and(|text| text.contains(&pid))
-        })
-        .await;
+        let pid = format!("{pid} +++ exited");
+        let end = Instant::now() + tools::PATIENCE;
+        while !std::fs::read_to_string(&trace).is_ok_and(|text| text.contains(&pid)) {
+            assert!(Instant::now() < end, "the trace is not written to its end");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         let text = std::fs::read_to_string(&trace).expect("a trace");
         let mut order = Order::default();
         for (number, line) in joined(&text).iter().enumerate() {

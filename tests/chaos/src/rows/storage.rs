@@ -48,7 +48,7 @@ pub(super) const ROWS: &[Row] = &[
         fault: "a byte in the middle of a real server's log is flipped after kill -9",
         expected: "it starts; tercet_wal_corruptions_total 1, tercet_data_loss_suspected 1; the bytes \
                    lie in quarantine/; answers are partial and name the log file",
-        tier: Tier::Fast,
+        tier: Tier::Full,
         run: flipped_log,
     },
     Row {
@@ -72,7 +72,7 @@ pub(super) const ROWS: &[Row] = &[
         fault: "a segment of a real server is flipped, then tercet verify and a restart",
         expected: "verify exits 2 and names file, signal, tenant and time; the server starts, its \
                    answers are partial and name the segment",
-        tier: Tier::Fast,
+        tier: Tier::Full,
         run: flipped_segment,
     },
     Row {

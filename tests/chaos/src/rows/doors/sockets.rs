@@ -24,7 +24,7 @@ async fn connect(server: &Server) -> TcpStream {
 /// What comes until the other side closes; a reset is an end too.
 async fn rest(stream: &mut TcpStream) -> Vec<u8> {
     let mut all = Vec::new();
-    let mut piece = [0; 16 << 10];
+    let mut piece = vec![0; 16 << 10];
     let reading = async {
         while let Ok(count @ 1..) = stream.read(&mut piece).await {
             all.extend_from_slice(&piece[..count]);
@@ -268,7 +268,7 @@ async fn flood(
     let (mut reading, mut writing) = stream.into_split();
     let heard = tokio::spawn(async move {
         let mut all = Vec::new();
-        let mut piece = [0; 16 << 10];
+        let mut piece = vec![0; 16 << 10];
         while let Ok(count @ 1..) = reading.read(&mut piece).await {
             // Enough to find the end; the middle is answers.
             all.extend_from_slice(&piece[..count]);
