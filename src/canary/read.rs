@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use model::Signal;
+use model::{Signal, TenantId};
 use serde_json::Value as Json;
 
 use super::record::{Found, METRIC, Run, SERVICE};
@@ -85,7 +85,7 @@ impl Reader {
             .query(query)
             .timeout(TIMEOUT)
             .header("accept", "application/json")
-            .header("x-scope-orgid", &self.run.tenant);
+            .header(TenantId::HEADER, &self.run.tenant);
         let answer = self.access.apply(request).send().await;
         let answer = answer.map_err(|error| format!("{path}: {error}"))?;
         let status = answer.status();

@@ -55,7 +55,6 @@ use oidc::{Issuer, NotTaken};
 use passwords::{Checked, Passwords};
 use tokens::{Found, Tokens};
 
-const TENANT_HEADER: &str = "x-scope-orgid";
 /// Characters of a name from outside that are logged.
 const NAME_CHARS_MAX: usize = 64;
 
@@ -176,7 +175,7 @@ impl Doors {
         })?;
         let tenant = tenant.as_deref().unwrap_or(principal.grant.scope.first().as_str());
         if let Ok(tenant) = HeaderValue::from_str(tenant) {
-            request.headers_mut().insert(TENANT_HEADER, tenant);
+            request.headers_mut().insert(TenantId::HEADER, tenant);
         }
         request.extensions_mut().insert(Arc::clone(&principal));
         Ok(principal)
@@ -404,7 +403,7 @@ pub(crate) fn scope_of(principal: Option<&Arc<Principal>>) -> Scope {
 ///
 /// Errors: it names two, or what cannot be one.
 fn tenant_of(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
-    let mut named = headers.get_all(TENANT_HEADER).iter();
+    let mut named = headers.get_all(TenantId::HEADER).iter();
     let (first, second) = (named.next(), named.next());
     if second.is_some() {
         return Err(Refusal::BadTenant("two tenants are named".to_owned()));
