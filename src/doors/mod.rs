@@ -275,17 +275,17 @@ impl Doors {
         let (method, path) = (request.method(), request.uri().path());
         let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
         let (kind, class, what) = match refusal {
-            Refusal::Missing => ("missing", Class::Unauthenticated, words("who are you?")),
+            Refusal::Missing => ("missing", Class::Unauthenticated, "who are you?".to_owned()),
             Refusal::Bad(kind, who) => {
                 tracing::warn!(
                     target: "audit", action = "login", outcome = "failed", kind, who, address,
                     "login failed"
                 );
-                (*kind, Class::Unauthenticated, words("these credentials are not known here"))
+                (*kind, Class::Unauthenticated, "these credentials are not known here".to_owned())
             }
             Refusal::Limited(_) => {
                 let what = "too many failed logins (auth.failed_login_rate); try again later";
-                ("rate_limited", Class::RateLimited, words(what))
+                ("rate_limited", Class::RateLimited, what.to_owned())
             }
             Refusal::Role(permission) => {
                 let what = format!("{method} {route} needs the role {permission}");
@@ -298,12 +298,12 @@ impl Doors {
             Refusal::BadTenant(why) => ("tenant", Class::BadTenant, why.clone()),
             Refusal::CrossSite => {
                 let what = "a page of another site may not change anything here";
-                ("cross_site", Class::Forbidden, words(what))
+                ("cross_site", Class::Forbidden, what.to_owned())
             }
-            Refusal::Unavailable(what) => ("unavailable", Class::Overloaded, words(what)),
+            Refusal::Unavailable(what) => ("unavailable", Class::Overloaded, (*what).to_owned()),
             Refusal::Undeclared => {
                 tracing::error!(route, "bug: a route without a permission");
-                ("role", Class::Forbidden, words("bug: this route has no permission"))
+                ("role", Class::Forbidden, "bug: this route has no permission".to_owned())
             }
         };
         if let Some(index) = KINDS.iter().position(|known| *known == kind) {
@@ -424,10 +424,6 @@ fn san_matches(san: &str, name: &str) -> bool {
         None if san.contains("://") => san == name,
         None => san.eq_ignore_ascii_case(name),
     }
-}
-
-fn words(text: &str) -> String {
-    text.to_owned()
 }
 
 /// A name from outside, cut for a log or an answer.
