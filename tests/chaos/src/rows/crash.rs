@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use tercet::canary::Options;
 
+use crate::dice::Dice;
 use crate::row::{Case, Outcome, Row, Running, Tier};
 use crate::server::{Launch, Server};
 use crate::system::{self, Mount};
-use crate::witness::{Dice, Witness};
+use crate::witness::Witness;
 
 pub(super) const ROWS: &[Row] = &[
     Row {

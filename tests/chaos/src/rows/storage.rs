@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use storage::sim::{self, Damages, Flips, Moment, Plan, Report};
 
+use crate::dice::Dice;
 use crate::load;
 use crate::row::{Case, Outcome, Row, Running, Tier};
 use crate::server::{Launch, Server};
-use crate::witness::{Dice, Witness};
+use crate::witness::Witness;
 
 pub(super) const ROWS: &[Row] = &[
     Row {
