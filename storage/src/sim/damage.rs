@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use model::Signal;
 
-use crate::sim::Mutation;
 use crate::sim::disk::Disk;
-use crate::sim::flips::{Bench, components, on_runtime};
-use crate::sim::load::{Bodies, Stored, TENANTS, tenant};
+use crate::sim::flips::{Bench, on_runtime};
+use crate::sim::load::{Stored, TENANTS, tenant};
 use crate::sim::world::World;
-use crate::{Clock, Store};
+use crate::sim::{Mutation, components};
+use crate::{Clock, Figure};
 
 /// Units: bytes.
 const SECTOR: usize = 512;
@@ -85,16 +85,14 @@ impl LogBench {
         hurt(&disk);
         let before = names(&disk);
         let opened = on_runtime(&world, async {
-            let parts = components(&world, &disk);
-            let store = Store::open(self.bench.options.clone(), parts, Arc::new(Bodies)).await;
-            let store = store.map_err(|error| format!("the store does not open: {error}"))?;
-            store.wait_until_ready().await;
+            let store = self.bench.open(&world, &disk).await?;
+            let stats = store.stats();
             let mut opened = Opened {
                 batches: BTreeSet::new(),
                 is_partial: false,
-                torn: counter(&store, "wal_torn_tail_total"),
-                corruptions: counter(&store, "wal_corruptions_total"),
-                is_suspected: gauge(&store, "data_loss_suspected") > 0.0,
+                torn: figure(&stats.counters, "wal_torn_tail_total"),
+                corruptions: figure(&stats.counters, "wal_corruptions_total"),
+                is_suspected: figure(&stats.gauges, "data_loss_suspected") > 0.0,
             };
             for owner in 0..TENANTS {
                 self.bench.ledger.check_sane(&store, owner)?;
@@ -120,14 +118,9 @@ fn names(disk: &Disk) -> BTreeSet<PathBuf> {
     disk.files().into_iter().map(|(path, _)| path).collect()
 }
 
-fn counter(store: &Store, name: &str) -> f64 {
-    let stats = store.stats();
-    stats.counters.iter().filter(|figure| figure.0 == name).map(|figure| figure.2).sum()
-}
-
-fn gauge(store: &Store, name: &str) -> f64 {
-    let stats = store.stats();
-    stats.gauges.iter().filter(|figure| figure.0 == name).map(|figure| figure.2).sum()
+/// A figure, summed over its labels.
+fn figure(figures: &[Figure], name: &str) -> f64 {
+    figures.iter().filter(|figure| figure.0 == name).map(|figure| figure.2).sum()
 }
 
 /// Cuts the last file of a log of 64 KiB at every `step`th byte: each whole request is there, one
@@ -315,15 +308,13 @@ impl Bench {
         hurt(&disk);
         let told = |error: crate::StorageError| error.to_string();
         on_runtime(&world, async {
-            let parts = components(&world, &disk);
+            let parts = components(&world, &disk, None);
             let verified = crate::store::verify_with(&self.options, &parts).await.map_err(told)?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if !verified.damage.iter().any(|damage| damage.file.ends_with(name.as_ref())) {
                 return Err("verify finds nothing".to_owned());
             }
-            let store = Store::open(self.options.clone(), parts, Arc::new(Bodies)).await;
-            let store = store.map_err(told)?;
-            store.wait_until_ready().await;
+            let store = self.open(&world, &disk).await?;
             let mut is_partial = false;
             for round in 0..2 {
                 for owner in 0..TENANTS {
@@ -391,10 +382,7 @@ fn catalog_damages(seed: u64, damages: &mut Damages) -> Result<(), String> {
         hurt(&disk);
         let before = names(&disk);
         let judged = on_runtime(&world, async {
-            let parts = components(&world, &disk);
-            let store = Store::open(bench.options.clone(), parts, Arc::new(Bodies)).await;
-            let store = store.map_err(|error| format!("the store does not open: {error}"))?;
-            store.wait_until_ready().await;
+            let store = bench.open(&world, &disk).await?;
             // Longer than the grace of what no catalog lists.
             tokio::time::sleep(std::time::Duration::from_secs(700)).await;
             for owner in 0..TENANTS {
