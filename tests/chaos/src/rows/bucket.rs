@@ -206,7 +206,7 @@ async fn wrong_answers(mut bench: Bench, case: Case) -> String {
     let wrong = Spoil { truncate: 20, flip: 20, hide: 10, stale: 30, ..Spoil::default() };
     bench.bucket.proxy.spoil(wrong);
     let mut partial = 0;
-    for _ in 0..case.rounds(6, 60) {
+    for _ in 0..case.rounds(6, 20) {
         let found = bench.witness.canary.check_settled(&bench.server.http, Depth::Records).await;
         assert!(found.holds(), "{found:#?}");
         partial += u64::from(!found.is_whole());
