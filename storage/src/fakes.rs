@@ -61,6 +61,9 @@ impl Random for FakeRandom {
 pub(crate) struct FaultyFiles {
     pub(crate) fail_syncs: Arc<AtomicBool>,
     pub(crate) fail_appends: Arc<AtomicBool>,
+    pub(crate) fail_folder_syncs: AtomicBool,
+    /// Folders that were synced.
+    pub(crate) folder_syncs: AtomicU64,
     /// A file that cannot be read.
     pub(crate) unreadable: Mutex<Option<PathBuf>>,
     /// What the disk claims to have left; 0 asks the disk.
@@ -135,6 +138,10 @@ impl Files for FaultyFiles {
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        if self.fail_folder_syncs.load(Ordering::Relaxed) {
+            return Err(io::Error::other("injected"));
+        }
+        self.folder_syncs.fetch_add(1, Ordering::Relaxed);
         DiskFiles.sync_folder(path)
     }
 
