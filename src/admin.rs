@@ -3,24 +3,27 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
 use ingest::Ingest;
-use model::Signal;
+use model::{Signal, TenantId};
 use query::Query;
 use storage::Store;
 
-use crate::config::{Config, SETTINGS};
-use crate::stats;
+use crate::config::{Config, Origin, SETTINGS};
+use crate::reload::Reloader;
+use crate::{limits, stats};
 
 /// What these endpoints look at.
 #[derive(Debug)]
 pub(crate) struct Admin {
+    /// As it was at the start.
     pub(crate) config: Config,
+    pub(crate) reloader: Arc<Reloader>,
     pub(crate) store: Arc<Store>,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) query: Arc<Query>,
@@ -38,7 +41,10 @@ pub(crate) fn router(admin: Arc<Admin>) -> Router {
         .route("/metrics", get(metrics))
         .route("/-/flush", post(flush))
         .route("/-/compact", post(compact))
+        .route("/-/reload", post(reload))
         .route("/tercet/api/v1/ingest", get(ingest))
+        .route("/tercet/api/v1/limits", get(own_limits))
+        .route("/api/v1/tenants/{id}/limits", get(limits_of))
         .route("/tercet/api/v1/status", get(status))
         .route("/tercet/api/v1/settings", get(settings))
         .with_state(admin)
@@ -72,6 +78,19 @@ async fn compact(State(admin): State<Arc<Admin>>) -> Response {
     done(admin.store.compact().await)
 }
 
+/// Reads the settings again: what counts from now on and what after the next start, or what is
+/// wrong, a line for each.
+async fn reload(State(admin): State<Arc<Admin>>) -> Response {
+    match admin.reloader.reload().await {
+        Ok(reloaded) => Json(serde_json::json!({
+            "changed": reloaded.changed,
+            "atStart": reloaded.at_start,
+        }))
+        .into_response(),
+        Err(problems) => (StatusCode::BAD_REQUEST, format!("{problems}\n")).into_response(),
+    }
+}
+
 fn done(outcome: Result<(), storage::StorageError>) -> Response {
     match outcome {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
@@ -93,19 +112,42 @@ async fn status(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {
 }
 
 async fn settings(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {
+    let now = admin.reloader.config();
     let list: Vec<_> = SETTINGS
         .iter()
         .map(|setting| {
+            // The start has settled what was left open.
+            let is_limit = setting.name.starts_with("limits.") || setting.name.starts_with("otlp.");
+            let config = if is_limit { &*now } else { &admin.config };
             serde_json::json!({
                 "name": setting.name,
                 "flag": format!("--{}", setting.flag()),
                 "variable": setting.variable(),
-                "value": (setting.get)(&admin.config),
+                "value": (setting.get)(config),
+                "source": config.sources.origin(setting.name).map_or("default", Origin::as_str),
                 "doc": setting.doc,
             })
         })
         .collect();
     Json(serde_json::Value::Array(list))
+}
+
+/// The limits of the tenant that asks, and how much of them is used.
+async fn own_limits(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    let name = headers.get("x-scope-orgid").and_then(|value| value.to_str().ok());
+    limits_response(&admin, name.filter(|name| !name.is_empty()).unwrap_or(TenantId::DEFAULT))
+}
+
+/// The same of any tenant.
+async fn limits_of(State(admin): State<Arc<Admin>>, Path(id): Path<String>) -> Response {
+    limits_response(&admin, &id)
+}
+
+fn limits_response(admin: &Admin, tenant: &str) -> Response {
+    match TenantId::parse(tenant) {
+        Ok(tenant) => Json(limits::describe(admin, &tenant)).into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    }
 }
 
 /// What has arrived, by signal and service, and what was refused lately and why.

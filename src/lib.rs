@@ -8,7 +8,10 @@ mod components;
 pub mod config;
 mod demo;
 mod epochs;
+mod limits;
 mod listen;
+mod memory;
+mod reload;
 mod server;
 mod stats;
 mod units;
@@ -16,4 +19,5 @@ mod wiring;
 
 pub use cli::run;
 pub use components::{SystemClock, SystemRandom};
-pub use server::Server;
+pub use reload::Reloaded;
+pub use server::{Server, StartError};

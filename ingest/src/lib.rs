@@ -14,6 +14,7 @@ mod failure;
 mod http;
 mod loki;
 mod otlp;
+mod rates;
 mod raw_cache;
 mod remote_write;
 mod series_cache;

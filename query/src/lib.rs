@@ -12,6 +12,7 @@ mod lookup;
 mod promql;
 mod source;
 mod traces;
+mod turns;
 
 pub use http::{BuildInfo, Figure, Query, QueryOptions, QueryStats};
 pub use source::Source;

@@ -2,13 +2,17 @@
 
 use std::path::PathBuf;
 
-use ingest::{DeltaMode, Promote, Strategy};
+use ingest::{DeltaMode, Strategy};
+use model::{Oversize, Profile};
 use storage::Durability;
 
-use super::{Config, LogFormat};
-use crate::units::{
-    format_bytes, format_duration_ns, parse_address, parse_bytes, parse_duration_ns,
+use super::values::{
+    DELTA_MODES, OVERSIZES, PROFILES, STRATEGIES, flag_value, positive_ns_u64, read_durability,
+    read_folder, read_log, read_names, read_promote, show, show_bucket, show_ns, show_promote,
+    show_size, show_size64, show_word, size, unsigned, word,
 };
+use super::{Config, LogFormat};
+use crate::units::{format_duration_ns, parse_address, parse_duration_ns};
 
 /// One setting.
 #[derive(Debug)]
@@ -41,25 +45,6 @@ impl Setting {
     }
 }
 
-fn unsigned<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
-    text.parse::<u64>()
-        .ok()
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| format!("{text:?} is not a whole number of 0 or more"))
-}
-
-fn size<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
-    T::try_from(parse_bytes(text)?).map_err(|_| format!("{text:?} is too large"))
-}
-
-fn flag_value(text: &str) -> Result<bool, String> {
-    match text {
-        "" | "true" | "1" | "yes" => Ok(true),
-        "false" | "0" | "no" => Ok(false),
-        _ => Err(format!("{text:?} is neither true nor false")),
-    }
-}
-
 macro_rules! setting {
     ($name:literal, $flag:expr, $value:literal, $doc:literal,
      $($field:ident).+ = $parse:expr, $format:expr) => {
@@ -75,111 +60,6 @@ macro_rules! setting {
             get: |config| $format(&config.$($field).+),
         }
     };
-}
-
-fn show<T: ToString>(value: &T) -> String {
-    value.to_string()
-}
-
-fn show_size(bytes: &usize) -> String {
-    format_bytes(*bytes as u64)
-}
-
-fn show_size64(bytes: &u64) -> String {
-    format_bytes(*bytes)
-}
-
-fn show_ns(ns: &i64) -> String {
-    format_duration_ns(*ns)
-}
-
-fn show_bucket(bucket: &Option<String>) -> String {
-    bucket.clone().unwrap_or_default()
-}
-
-fn read_durability(text: &str) -> Result<Durability, String> {
-    match text {
-        "fsync" => Ok(Durability::Fsync),
-        "os" => Ok(Durability::Os),
-        _ => Err(format!("{text:?} is neither fsync nor os")),
-    }
-}
-
-fn read_log(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err(format!("{text:?} is neither text nor json")),
-    }
-}
-
-fn read_folder(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(PathBuf::from(text)) }
-}
-
-fn read_names(text: &str) -> Result<Vec<String>, String> {
-    Ok(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
-}
-
-/// The names of Prometheus' configuration file.
-const STRATEGIES: [(&str, Strategy); 4] = [
-    ("UnderscoreEscapingWithSuffixes", Strategy::UnderscoreEscapingWithSuffixes),
-    ("UnderscoreEscapingWithoutSuffixes", Strategy::UnderscoreEscapingWithoutSuffixes),
-    ("NoUTF8EscapingWithSuffixes", Strategy::NoUtf8EscapingWithSuffixes),
-    ("NoTranslation", Strategy::NoTranslation),
-];
-
-const DELTA_MODES: [(&str, DeltaMode); 3] = [
-    ("accumulate", DeltaMode::Accumulate),
-    ("keep", DeltaMode::Keep),
-    ("reject", DeltaMode::Reject),
-];
-
-/// Reads one of a few words.
-fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, String> {
-    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
-        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        format!("{text:?} is none of {}", words.join(", "))
-    })
-}
-
-fn show_word<T: PartialEq>(words: &[(&str, T)], value: &T) -> String {
-    words
-        .iter()
-        .find(|(_, known)| known == value)
-        .map_or_else(String::new, |(word, _)| (*word).to_owned())
-}
-
-/// `a,b` lists what is promoted; `*` promotes all, `*,-a,-b` all but some.
-fn read_promote(text: &str) -> Result<Promote, String> {
-    let names = read_names(text)?;
-    if names.first().is_some_and(|first| first == "*") {
-        let excepted = names[1..].iter().map(|name| {
-            name.strip_prefix('-')
-                .map(str::to_owned)
-                .ok_or_else(|| format!("{name:?} stands behind * without a dash: write *,-{name}"))
-        });
-        return Ok(Promote::AllExcept(excepted.collect::<Result<_, _>>()?));
-    }
-    Ok(Promote::Listed(names))
-}
-
-fn show_promote(promote: &Promote) -> String {
-    match promote {
-        Promote::Listed(names) => names.join(","),
-        Promote::AllExcept(names) => {
-            let mut text = "*".to_owned();
-            for name in names {
-                text.push_str(",-");
-                text.push_str(name);
-            }
-            text
-        }
-    }
-}
-
-fn positive_ns_u64(text: &str) -> Result<u64, String> {
-    u64::try_from(parse_duration_ns(text)?).map_err(|_| format!("{text:?} is negative"))
 }
 
 /// Every setting, in the order of the docs.
@@ -217,6 +97,14 @@ pub static SETTINGS: &[Setting] = &[
         show
     ),
     setting!(
+        "server.profile",
+        None,
+        "single|multi",
+        "Whose defaults the limits have: those of one tenant who owns the machine, or of many who do not know each other.",
+        profile = (|text: &str| word(&PROFILES, text)),
+        |profile: &Profile| show_word(&PROFILES, profile)
+    ),
+    setting!(
         "server.max_request_bytes",
         None,
         "SIZE",
@@ -236,7 +124,7 @@ pub static SETTINGS: &[Setting] = &[
         "server.max_inflight_ingest_bytes",
         None,
         "SIZE",
-        "Bodies being decoded and stored at one time; above it senders wait, then get 503.",
+        "Bodies being decoded and stored at one time; above it senders wait, then get 503. 0 is 20 % of memory.limit.",
         ingest.inflight_bytes_max = size::<usize>,
         show_size
     ),
@@ -255,6 +143,14 @@ pub static SETTINGS: &[Setting] = &[
         "How long a SIGTERM waits for requests in flight and the last flush.",
         shutdown_timeout_ns = parse_duration_ns,
         show_ns
+    ),
+    setting!(
+        "memory.limit",
+        None,
+        "SIZE",
+        "Memory of the whole process: near it queries are refused first, then writes. 0 is 80 % of what the machine or the cgroup has.",
+        memory_bytes_max = size::<u64>,
+        show_size64
     ),
     setting!(
         "storage.data",
@@ -320,7 +216,7 @@ pub static SETTINGS: &[Setting] = &[
         "storage.flush_wal_bytes",
         None,
         "SIZE",
-        "A signal is flushed when this much of its log is not in segments yet.",
+        "A signal is flushed when this much of its log is not in segments yet. Less where memory.limit is small.",
         storage.flush_wal_bytes = size::<u64>,
         show_size64
     ),
@@ -328,7 +224,7 @@ pub static SETTINGS: &[Setting] = &[
         "storage.flush_memory_bytes",
         None,
         "SIZE",
-        "A signal is flushed when its memtable keeps this much memory.",
+        "A signal is flushed when its memtable keeps this much memory. Less where memory.limit is small.",
         storage.flush_memory_bytes = size::<u64>,
         show_size64
     ),
@@ -344,7 +240,7 @@ pub static SETTINGS: &[Setting] = &[
         "storage.memtable_max_bytes",
         None,
         "SIZE",
-        "Memory of all memtables; above it writes wait, then get 503.",
+        "Memory of all memtables; above it writes wait, then get 503. Less where memory.limit is small.",
         storage.memtable_bytes_max = size::<u64>,
         show_size64
     ),
@@ -352,7 +248,7 @@ pub static SETTINGS: &[Setting] = &[
         "storage.cache_bytes",
         None,
         "SIZE",
-        "Memory for blocks that queries have read.",
+        "Memory for blocks that queries have read. Less where memory.limit is small.",
         storage.cache_bytes_max = size::<u64>,
         show_size64
     ),
@@ -376,7 +272,7 @@ pub static SETTINGS: &[Setting] = &[
         "storage.disk_min_free",
         None,
         "SIZE",
-        "Writes get 503 when the disk has less than this.",
+        "Writes get 503 when the disk has less than this. 0 is the larger of 1 GiB and 5 % of the disk, and never more than a fifth of it.",
         storage.disk_free_bytes_min = size::<u64>,
         show_size64
     ),
@@ -397,11 +293,75 @@ pub static SETTINGS: &[Setting] = &[
         |names: &Vec<String>| names.join(",")
     ),
     setting!(
+        "limits.ingest.rate_bytes_logs",
+        None,
+        "SIZE",
+        "Decompressed bytes of logs that a tenant may send a second.",
+        limits.logs_rate_bytes = size::<u64>,
+        show_size64
+    ),
+    setting!(
+        "limits.ingest.burst_bytes_logs",
+        None,
+        "SIZE",
+        "What may come at once above that rate. 0 is twice the rate.",
+        limits.logs_burst_bytes = size::<u64>,
+        show_size64
+    ),
+    setting!(
+        "limits.ingest.rate_bytes_traces",
+        None,
+        "SIZE",
+        "Decompressed bytes of traces that a tenant may send a second.",
+        limits.traces_rate_bytes = size::<u64>,
+        show_size64
+    ),
+    setting!(
+        "limits.ingest.burst_bytes_traces",
+        None,
+        "SIZE",
+        "What may come at once above that rate. 0 is twice the rate.",
+        limits.traces_burst_bytes = size::<u64>,
+        show_size64
+    ),
+    setting!(
+        "limits.ingest.rate_samples",
+        None,
+        "COUNT",
+        "Samples that a tenant may send a second.",
+        limits.rate_samples = unsigned::<u64>,
+        show
+    ),
+    setting!(
+        "limits.ingest.burst_samples",
+        None,
+        "COUNT",
+        "What may come at once above that rate. 0 is four times the rate.",
+        limits.burst_samples = unsigned::<u64>,
+        show
+    ),
+    setting!(
+        "limits.ingest.stream_rate_bytes",
+        None,
+        "SIZE",
+        "Bytes of lines that one stream of logs may have a second.",
+        limits.stream_rate_bytes = size::<u64>,
+        show_size64
+    ),
+    setting!(
+        "limits.ingest.stream_burst_bytes",
+        None,
+        "SIZE",
+        "What may come at once above that rate. 0 is five times the rate.",
+        limits.stream_burst_bytes = size::<u64>,
+        show_size64
+    ),
+    setting!(
         "limits.ingest.max_active_series",
         None,
         "COUNT",
         "Series with samples that are not in segments yet.",
-        storage.limits.active_series_max = unsigned::<usize>,
+        limits.active_series_max = unsigned::<usize>,
         show
     ),
     setting!(
@@ -409,7 +369,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "COUNT",
         "Streams with records that are not in segments yet.",
-        storage.limits.active_streams_max = unsigned::<usize>,
+        limits.active_streams_max = unsigned::<usize>,
         show
     ),
     setting!(
@@ -417,7 +377,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "COUNT",
         "Labels of one series or stream.",
-        storage.limits.labels_max = unsigned::<usize>,
+        limits.labels_max = unsigned::<usize>,
         show
     ),
     setting!(
@@ -425,7 +385,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "SIZE",
         "Length of a label's name.",
-        storage.limits.label_name_bytes_max = size::<usize>,
+        limits.label_name_bytes_max = size::<usize>,
         show_size
     ),
     setting!(
@@ -433,7 +393,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "SIZE",
         "Length of a label's value.",
-        storage.limits.label_value_bytes_max = size::<usize>,
+        limits.label_value_bytes_max = size::<usize>,
         show_size
     ),
     setting!(
@@ -441,7 +401,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "COUNT",
         "Attributes of one record.",
-        storage.limits.attributes_max = unsigned::<usize>,
+        limits.attributes_max = unsigned::<usize>,
         show
     ),
     setting!(
@@ -449,7 +409,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "SIZE",
         "Length of one attribute's value.",
-        storage.limits.attribute_bytes_max = size::<usize>,
+        limits.attribute_bytes_max = size::<usize>,
         show_size
     ),
     setting!(
@@ -457,15 +417,23 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "SIZE",
         "Length of a log record's body.",
-        storage.limits.line_bytes_max = size::<usize>,
+        limits.line_bytes_max = size::<usize>,
         show_size
+    ),
+    setting!(
+        "limits.ingest.on_oversize",
+        None,
+        "reject|truncate",
+        "What becomes of a log record whose body is too long: it is refused, or kept without its end.",
+        limits.on_oversize = (|text: &str| word(&OVERSIZES, text)),
+        |oversize: &Oversize| show_word(&OVERSIZES, oversize)
     ),
     setting!(
         "limits.ingest.max_nesting_depth",
         None,
         "COUNT",
         "Levels of arrays and maps in a value.",
-        storage.limits.nesting_depth_max = unsigned::<usize>,
+        limits.nesting_depth_max = unsigned::<usize>,
         show
     ),
     setting!(
@@ -473,7 +441,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "DURATION",
         "Records older than this are refused. 0 takes any age.",
-        storage.limits.age_max_ns = parse_duration_ns,
+        limits.age_max_ns = parse_duration_ns,
         show_ns
     ),
     setting!(
@@ -481,7 +449,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "DURATION",
         "Records further ahead of the clock than this are refused. 0 takes any.",
-        storage.limits.future_max_ns = parse_duration_ns,
+        limits.future_max_ns = parse_duration_ns,
         show_ns
     ),
     setting!(
@@ -489,7 +457,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "DURATION",
         "How much older than the newest sample of its series a sample may be. 0 takes none that is older.",
-        storage.limits.ooo_window_ns = parse_duration_ns,
+        limits.ooo_window_ns = parse_duration_ns,
         show_ns
     ),
     setting!(
@@ -497,7 +465,55 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "DURATION",
         "A query that takes longer is ended.",
-        storage.limits.query_timeout_ns = parse_duration_ns,
+        limits.query_timeout_ns = parse_duration_ns,
+        show_ns
+    ),
+    setting!(
+        "limits.query.max_range",
+        None,
+        "DURATION",
+        "Time from the first to the last moment of a range query.",
+        limits.query_range_max_ns = parse_duration_ns,
+        show_ns
+    ),
+    setting!(
+        "limits.query.max_bytes_scanned",
+        None,
+        "SIZE",
+        "Bytes that one query may read from segments.",
+        limits.query_bytes_scanned_max = size::<u64>,
+        show_size64
+    ),
+    setting!(
+        "limits.query.max_memory",
+        None,
+        "SIZE",
+        "Memory that one query may keep. 0 is a quarter of memory.limit.",
+        limits.query_memory_max = size::<u64>,
+        show_size64
+    ),
+    setting!(
+        "limits.query.max_concurrent",
+        None,
+        "COUNT",
+        "Queries of a tenant that run at one time, half of all places at most.",
+        limits.query_concurrent_max = unsigned::<usize>,
+        show
+    ),
+    setting!(
+        "limits.query.queue_size",
+        None,
+        "COUNT",
+        "Queries of a tenant that wait for their turn; one more gets 429.",
+        limits.query_queue_max = unsigned::<usize>,
+        show
+    ),
+    setting!(
+        "limits.query.queue_timeout",
+        None,
+        "DURATION",
+        "How long a query waits for its turn before it gets 429.",
+        limits.query_queue_timeout_ns = parse_duration_ns,
         show_ns
     ),
     setting!(
@@ -505,7 +521,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "COUNT",
         "Samples or rows that one query may touch.",
-        storage.limits.query_samples_max = unsigned::<usize>,
+        limits.query_samples_max = unsigned::<usize>,
         show
     ),
     setting!(
@@ -513,7 +529,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "COUNT",
         "Series that one query may select.",
-        storage.limits.query_series_max = unsigned::<usize>,
+        limits.query_series_max = unsigned::<usize>,
         show
     ),
     setting!(
@@ -521,7 +537,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "COUNT",
         "Steps of a range query.",
-        storage.limits.query_points_max = unsigned::<usize>,
+        limits.query_points_max = unsigned::<usize>,
         show
     ),
     setting!(
@@ -529,7 +545,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "COUNT",
         "Log lines in one answer.",
-        storage.limits.query_entries_max = unsigned::<usize>,
+        limits.query_entries_max = unsigned::<usize>,
         show
     ),
     setting!(
@@ -537,7 +553,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "COUNT",
         "Traces in one answer.",
-        storage.limits.query_traces_max = unsigned::<usize>,
+        limits.query_traces_max = unsigned::<usize>,
         show
     ),
     setting!(
@@ -545,7 +561,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "SIZE",
         "Length of a query.",
-        storage.limits.expression_bytes_max = size::<usize>,
+        limits.expression_bytes_max = size::<usize>,
         show_size
     ),
     setting!(
@@ -553,7 +569,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "COUNT",
         "Nesting of a query.",
-        storage.limits.expression_depth_max = unsigned::<usize>,
+        limits.expression_depth_max = unsigned::<usize>,
         show
     ),
     setting!(
@@ -561,7 +577,7 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "SIZE",
         "Length of a regular expression.",
-        storage.limits.regex_bytes_max = size::<usize>,
+        limits.regex_bytes_max = size::<usize>,
         show_size
     ),
     setting!(
@@ -569,8 +585,16 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "SIZE",
         "Memory of a compiled regular expression.",
-        storage.limits.regex_program_bytes_max = size::<usize>,
+        limits.regex_program_bytes_max = size::<usize>,
         show_size
+    ),
+    setting!(
+        "limits.max_disk_bytes",
+        None,
+        "SIZE",
+        "Bytes of the segments of a tenant; above it its writes get 429.",
+        limits.disk_bytes_max = size::<u64>,
+        show_size64
     ),
     setting!(
         "otlp.translation_strategy",

@@ -30,7 +30,7 @@ mod wal;
 
 pub use components::{Clock, Components, Random};
 pub use error::{ErrorKind, StorageError};
-pub use files::{AppendFile, DiskFiles, FileEntry, FileLock, Files};
+pub use files::{AppendFile, DiskFiles, FileEntry, FileLock, Files, Space};
 pub use matcher::{MatchOp, Matcher};
 pub use notices::{Budget, Ended, Notices, UnreadPart};
 pub use options::{Durability, Options};
@@ -44,7 +44,7 @@ pub use signal::logs::{Direction, LogBlock, LogScan, LogsReader};
 pub use signal::metrics::{ExemplarHit, MetricsReader, SampleBuf, Selection};
 pub use signal::traces::{SpanBlock, SpanScan, TracesReader};
 pub use snapshot::{Found, IdQuery, Snapshot};
-pub use store::{Ack, Figure, Replay, Store, StoreStats, Verified, Write};
+pub use store::{Ack, Figure, Replay, Store, StoreStats, Usage, Verified, Write};
 
 #[cfg(feature = "bench")]
 #[doc(hidden)]

@@ -162,3 +162,16 @@ fn the_settings_are_documented_as_they_are() {
     }
     assert_eq!(rows.len(), wanted.len(), "docs/settings.md has rows of settings that are none");
 }
+
+#[test]
+fn every_refusal_is_explained() {
+    let page = read("docs/errors.md");
+    let explained: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(id, _)| id))
+        .collect();
+    let reasons = model::Reason::ALL.into_iter().map(model::Reason::as_str);
+    let ids = model::ErrorId::ALL.into_iter().map(model::ErrorId::as_str);
+    let wanted: Vec<&str> = reasons.chain(ids).collect();
+    assert_eq!(explained, wanted, "docs/errors.md and the code, in order");
+}

@@ -6,6 +6,7 @@ use axum::body::Body;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use model::TenantId;
 
 use super::gate::{Gate, Permit};
 
@@ -28,9 +29,10 @@ pub(crate) enum ReadError {
 pub(crate) async fn collect(
     body: Body,
     gate: &Gate,
+    tenant: &TenantId,
     bytes_max: usize,
 ) -> Result<(Bytes, Permit), ReadError> {
-    match tokio::time::timeout(DEADLINE, collect_in_time(body, gate, bytes_max)).await {
+    match tokio::time::timeout(DEADLINE, collect_in_time(body, gate, tenant, bytes_max)).await {
         Ok(outcome) => outcome,
         Err(_elapsed) => Err(ReadError::Late),
     }
@@ -39,6 +41,7 @@ pub(crate) async fn collect(
 async fn collect_in_time(
     mut body: Body,
     gate: &Gate,
+    tenant: &TenantId,
     bytes_max: usize,
 ) -> Result<(Bytes, Permit), ReadError> {
     let hint = body.size_hint();
@@ -46,7 +49,7 @@ async fn collect_in_time(
     if declared > bytes_max {
         return Err(ReadError::TooBig);
     }
-    let mut permit = gate.enter(declared).await.map_err(|_full| ReadError::Full)?;
+    let mut permit = gate.enter(tenant, declared).await.map_err(|_full| ReadError::Full)?;
     let mut first = Bytes::new();
     let mut rest: Option<BytesMut> = None;
     while let Some(frame) = body.frame().await {

@@ -15,7 +15,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use model::wire::{Field, Reader, put_bytes, put_message};
-use model::{Limits, Reason, Signal};
+use model::{Limits, Reason, Signal, TenantId};
 use parking_lot::Mutex;
 use tower::ServiceExt;
 
@@ -224,7 +224,8 @@ async fn compressed_bodies_are_taken() {
 async fn refused_records_are_a_partial_success() {
     let bench = Bench::new();
     *bench.sink.refuses.lock() = Some(Reason::MaxActiveStreams);
-    let said = "tercet-err-max_active_streams: 1 refused, for example: too many";
+    let said = "tercet-err-max_active_streams: 1 refused, for example: too many (tenant default); \
+                raise it in tenants.default.limits.ingest.max_active_streams";
     let answer = bench.post("/v1/traces", &[JSON], SPANS_JSON).await;
     assert_eq!(answer.status, StatusCode::OK);
     let json: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
@@ -404,7 +405,7 @@ async fn bodies_over_the_caps_are_too_big_and_bombs_go_nowhere() {
 async fn a_full_house_asks_to_come_back() {
     let options = IngestOptions { inflight_bytes_max: 1 << 20, ..IngestOptions::default() };
     let bench = Bench::with(options);
-    let held = bench.ingest.gate.enter(1 << 20).await.unwrap();
+    let held = bench.ingest.gate.enter(&TenantId::default(), 1 << 20).await.unwrap();
     let answer = bench.post("/v1/traces", &[PROTOBUF], spans(1000)).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers.contains_key("retry-after"));

@@ -44,7 +44,17 @@ impl Server {
 
     /// As [`Server::start`], with variables of the environment.
     pub async fn start_in(data: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Server {
-        let mut child = Command::new(binary())
+        Server::start_by(&binary(), data, flags, variables).await
+    }
+
+    /// As [`Server::start_in`], by a program that becomes the binary.
+    pub async fn start_by(
+        program: &Path,
+        data: &Path,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Server {
+        let mut child = Command::new(program)
             .envs(variables.iter().copied())
             .env_remove("TERCET_BIN")
             .env_remove("TERCET_CONFORMANCE")

@@ -174,7 +174,7 @@ fn handle(segment: &EncodedSegment) -> Arc<SegmentHandle<Segment>> {
 /// Runs all stages on `rows` records and hands each finding on as a line.
 pub fn measure_logs(rows: usize, say: &mut dyn FnMut(String)) {
     let mut options = Options::new(PathBuf::new());
-    options.limits.future_max_ns = 0;
+    options.limits = model::Limits { future_max_ns: 0, ..model::Limits::default() }.into();
     let ctx = |level| EncodeContext {
         id_fields: options.id_fields.clone().into(),
         level,

@@ -81,7 +81,9 @@ impl LogsReader {
                 }
             };
             budget.add_bytes(std::mem::take(&mut scratch.bytes_read));
+            let known = twins.seen.capacity();
             twins.drop_known(candidate.source, &mut block);
+            budget.take_memory((twins.seen.capacity() - known) * TWIN_BYTES)?;
             if block.rows.is_empty() {
                 continue;
             }
@@ -373,6 +375,9 @@ fn sort_rows(block: &mut LogBlock, direction: Direction) {
         Direction::Backward => block.rows.sort_by_key(|row| Reverse(time(row))),
     }
 }
+
+/// What a place for a record that may come twice takes. Units: bytes.
+const TWIN_BYTES: usize = size_of::<(u128, usize)>() + 1;
 
 /// Knows the rows of times that more than one source covers, so that a row which two of them hold
 /// comes once.

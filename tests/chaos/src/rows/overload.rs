@@ -1,0 +1,273 @@
+//! B5: three times the load that it can take, in a cage of memory.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::load;
+use crate::row::{Case, Outcome, Row, Running, Tier};
+use crate::server::{Server, binary, escape};
+
+pub(super) const ROWS: &[Row] = &[Row {
+    id: "B5",
+    fault: "three times the load that it can take, in a control group with 512 MiB",
+    expected: "no OOM kill; 70 % of capacity accepted; 503/429 with Retry-After; queries answer",
+    tier: Tier::Fast,
+    run: overload,
+}];
+
+const CAGE_BYTES: u64 = 512 << 20;
+const RECORDS: u64 = 500;
+/// Senders that wait for their answers while capacity is measured.
+const SENDERS: usize = 8;
+/// Requests under way at one time, at most.
+const UNDER_WAY_MAX: usize = 256;
+
+/// A control group of version 1 with little memory; removed when dropped.
+struct Cage(PathBuf);
+
+impl Cage {
+    fn new() -> Result<Cage, String> {
+        let folder = PathBuf::from(format!("/sys/fs/cgroup/memory/chaos-{}", std::process::id()));
+        let set = || -> std::io::Result<()> {
+            std::fs::create_dir_all(&folder)?;
+            std::fs::write(folder.join("memory.limit_in_bytes"), CAGE_BYTES.to_string())
+        };
+        set().map_err(|error| format!("{}: {error}", folder.display()))?;
+        // Where the kernel counts swap, there is none of it either.
+        let _uncounted =
+            std::fs::write(folder.join("memory.memsw.limit_in_bytes"), CAGE_BYTES.to_string());
+        Ok(Cage(folder))
+    }
+
+    /// A program that goes into the cage and becomes the server.
+    fn entrance(&self, folder: &Path) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = folder.join("caged");
+        let (procs, binary) = (self.0.join("cgroup.procs"), binary());
+        let text = format!(
+            "#!/bin/sh\necho $$ > {} && exec {} \"$@\"\n",
+            procs.display(),
+            binary.display()
+        );
+        std::fs::write(&path, text).expect("a script");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        path
+    }
+
+    fn oom_kills(&self) -> u64 {
+        let control = std::fs::read_to_string(self.0.join("memory.oom_control")).expect("v1");
+        let line = control.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        line.map_or(0, |count| count.parse().expect("a number"))
+    }
+}
+
+impl Drop for Cage {
+    fn drop(&mut self) {
+        // Its process has to be gone first; what is left over harms nobody.
+        let _left_over = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// A request whose batch number stands in it as text, to be written over.
+struct Template {
+    body: Vec<u8>,
+    places: Vec<usize>,
+}
+
+const FIRST: u64 = 10_000_000;
+
+impl Template {
+    fn new() -> Template {
+        let body = load::logs(FIRST, RECORDS, now_ns());
+        let text = FIRST.to_string();
+        let found = body.windows(text.len()).enumerate();
+        let places = found.filter(|(_, part)| *part == text.as_bytes()).map(|(at, _)| at).collect();
+        Template { body, places }
+    }
+
+    fn number(&self, number: u64) -> Vec<u8> {
+        let mut body = self.body.clone();
+        let text = (FIRST + number).to_string();
+        for &at in &self.places {
+            body[at..at + text.len()].copy_from_slice(text.as_bytes());
+        }
+        body
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    next: AtomicU64,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    unanswered: AtomicU64,
+}
+
+/// A template of about now: times of real records go on.
+#[derive(Default)]
+struct Fresh(parking_lot::Mutex<Option<(Instant, Arc<Template>)>>);
+
+impl Fresh {
+    fn template(&self) -> Arc<Template> {
+        let mut made = self.0.lock();
+        match &*made {
+            Some((at, template)) if at.elapsed() < Duration::from_millis(200) => {
+                Arc::clone(template)
+            }
+            _ => {
+                let template = Arc::new(Template::new());
+                *made = Some((Instant::now(), Arc::clone(&template)));
+                template
+            }
+        }
+    }
+}
+
+/// Sends one batch and counts its answer.
+async fn send(client: reqwest::Client, url: Arc<str>, fresh: Arc<Fresh>, counts: Arc<Counts>) {
+    let body = fresh.template().number(counts.next.fetch_add(1, Ordering::Relaxed));
+    let request =
+        client.post(&*url).header("content-type", "application/x-protobuf").body(body).send();
+    match request.await {
+        Ok(answer) if answer.status() == 200 => counts.accepted.fetch_add(1, Ordering::Relaxed),
+        Ok(answer) => {
+            let status = answer.status().as_u16();
+            assert!(status == 503 || status == 429, "a write got {status}");
+            assert!(answer.headers().contains_key("retry-after"), "{status} without Retry-After");
+            counts.refused.fetch_add(1, Ordering::Relaxed)
+        }
+        Err(_) => counts.unanswered.fetch_add(1, Ordering::Relaxed),
+    };
+}
+
+fn overload(case: Case) -> Running {
+    Box::pin(async move {
+        let cage = match Cage::new() {
+            Ok(cage) => cage,
+            Err(why) => return Outcome::Skipped(format!("no memory cgroup of version 1: {why}")),
+        };
+        let data = case.folder.join("data");
+        let server = Server::start_by(&cage.entrance(&case.folder), &data, &[], &[]).await;
+        server.wait_ready(Duration::from_secs(30)).await;
+        let fresh = Arc::new(Fresh::default());
+        let url: Arc<str> = format!("{}/v1/logs", server.http).into();
+        let client = server.client.clone();
+        let one = |counts: &Arc<Counts>| {
+            let (client, url) = (client.clone(), Arc::clone(&url));
+            send(client, url, Arc::clone(&fresh), Arc::clone(counts))
+        };
+
+        let measured = Duration::from_secs(case.rounds(8, 60));
+        let counts = Arc::new(Counts::default());
+        let start = Instant::now();
+        let senders = (0..SENDERS).map(|_| async {
+            while start.elapsed() < measured {
+                one(&counts).await;
+            }
+        });
+        let mut joined = Vec::from_iter(senders.map(Box::pin));
+        // Polled together: they share this task.
+        std::future::poll_fn(|ctx| {
+            joined.retain_mut(|sender| sender.as_mut().poll(ctx).is_pending());
+            if joined.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+        let accepted = counts.accepted.load(Ordering::Relaxed);
+        let capacity = accepted as f64 / start.elapsed().as_secs_f64();
+        assert!(accepted > 0, "nothing was accepted");
+
+        let counts = Arc::new(Counts {
+            next: AtomicU64::new(counts.next.load(Ordering::Relaxed)),
+            ..Counts::default()
+        });
+        let stop = Arc::new(AtomicBool::new(false));
+        let asking =
+            tokio::spawn(ask(server.http.clone(), server.client.clone(), Arc::clone(&stop)));
+        let lasts = Duration::from_secs(case.rounds(25, 600));
+        let start = Instant::now();
+        let mut under_way = tokio::task::JoinSet::new();
+        let (mut offered, mut peak_bytes) = (0u64, 0u64);
+        while start.elapsed() < lasts {
+            let due = (start.elapsed().as_secs_f64() * capacity * 3.0) as u64;
+            while offered < due {
+                offered += 1;
+                if under_way.len() < UNDER_WAY_MAX {
+                    under_way.spawn(one(&counts));
+                } else {
+                    // Who finds no connection free is not served either.
+                    counts.unanswered.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            while let Some(ended) = under_way.try_join_next() {
+                ended.expect("a write is answered as promised");
+            }
+            peak_bytes = peak_bytes.max(resident_bytes(server.pid()));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let took = start.elapsed().as_secs_f64();
+        let accepted = counts.accepted.load(Ordering::Relaxed);
+        while let Some(ended) = under_way.join_next().await {
+            ended.expect("a write is answered as promised");
+        }
+        stop.store(true, Ordering::Relaxed);
+        let (answered, shed) = asking.await.expect("queries are answered as promised");
+        let rate = accepted as f64 / took;
+        let share = rate / capacity * 100.0;
+        assert_eq!(cage.oom_kills(), 0, "the kernel ended it");
+        let (status, _) = server.get("/-/healthy").await;
+        assert_eq!(status, 200, "health");
+        assert!(answered > 0, "no query was answered, {shed} were shed");
+        assert!(
+            share >= 70.0,
+            "accepted {rate:.1}/s of a capacity of {capacity:.1}/s ({share:.0} %), peak {} MiB",
+            peak_bytes >> 20
+        );
+        let refused = counts.refused.load(Ordering::Relaxed);
+        server.kill().await;
+        Outcome::Held(format!(
+            "capacity {capacity:.1} requests/s of {RECORDS} records; offered {:.1}/s for {took:.0} s, \
+             accepted {share:.0} % of capacity, {refused} refused; {answered} queries answered, \
+             {shed} shed; peak {} MiB, no OOM kill",
+            offered as f64 / took,
+            peak_bytes >> 20
+        ))
+    })
+}
+
+/// Asks a query every half second; how many were answered and how many shed.
+async fn ask(http: String, client: reqwest::Client, stop: Arc<AtomicBool>) -> (u64, u64) {
+    let text = format!("sum(count_over_time({{service_name=\"{}\"}}[1m]))", load::SERVICE);
+    let url = format!("{http}/loki/api/v1/query?query={}", escape(&text));
+    let (mut answered, mut shed) = (0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        if let Ok(answer) = client.get(&url).send().await {
+            match answer.status().as_u16() {
+                200 => answered += 1,
+                429 | 503 => {
+                    let says = answer.headers().contains_key("retry-after");
+                    assert!(says, "a query was shed without Retry-After");
+                    shed += 1;
+                }
+                // A query that takes too long or keeps too much says so.
+                400 | 504 => shed += 1,
+                status => panic!("a query got {status}"),
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    (answered, shed)
+}
+
+fn now_ns() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
+}
+
+fn resident_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
