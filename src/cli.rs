@@ -1,18 +1,19 @@
-//! The command line: `serve`, `demo`, `verify`, `version`.
+//! The command line: `serve`, `verify`, `canary`, `demo`, `version`.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
-use storage::{Components, Store};
+use storage::{Components, Store, Tally, Verified};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config, LogFormat, SETTINGS};
-use crate::{Server, StartError, SystemClock, SystemRandom, demo};
+use crate::{Server, StartError, SystemClock, SystemRandom, canary, demo};
 
 /// Exit code for wrong settings or arguments (sysexits' EX_CONFIG).
 const EXIT_SETTINGS: u8 = 78;
@@ -22,6 +23,11 @@ const EXIT_FAILED: u8 = 1;
 const EXIT_FOLDER: u8 = 73;
 /// Exit code of `verify` when it found something wrong.
 const EXIT_PROBLEMS: u8 = 2;
+/// Exit code of `serve` when the disk failed in a way that only a new start can judge (sysexits'
+/// EX_SOFTWARE).
+const EXIT_DISK: u8 = 70;
+/// How long the threads of a process that ends early are waited for.
+const LAST_WAIT: Duration = Duration::from_millis(200);
 
 /// Reads the command line of the process and does what it says.
 #[must_use]
@@ -30,6 +36,7 @@ pub fn run() -> ExitCode {
     match matches.subcommand() {
         Some(("serve", matches)) => with_config(matches, serve),
         Some(("verify", matches)) => with_config(matches, verify),
+        Some(("canary", matches)) => run_canary(matches),
         Some(("demo", matches)) => run_demo(matches),
         _ => {
             say(&format!("tercet {}", env!("CARGO_PKG_VERSION")));
@@ -57,6 +64,7 @@ fn command() -> Command {
             with_settings(Command::new("verify"))
                 .about("Checks every checksum of a data folder that is not being served"),
         )
+        .subcommand(canary_command())
         .subcommand(
             Command::new("demo")
                 .about("Sends the telemetry of a small shop, one fault included, until stopped")
@@ -83,6 +91,48 @@ fn command() -> Command {
                 ),
         )
         .subcommand(Command::new("version").about("Prints the version"))
+}
+
+fn canary_command() -> Command {
+    let arg = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let count = |most: i64| clap::value_parser!(u32).range(1..=most);
+    Command::new("canary")
+        .about("Writes records, reads them back, and says when something acknowledged is not there")
+        .long_about(
+            "Writes records of all three signals into a running server, keeps a ledger of what was \
+             acknowledged, reads everything back through the public endpoints, and says when \
+             something is missing, doubled, changed or was never sent. Exit code 0: every promise \
+             held; 2: one was broken; 1: it could not be found out.",
+        )
+        .arg(arg("to", "URL", "Where OTLP and remote write are taken").required(true))
+        .arg(arg("read", "URL", "Where the query APIs are [default: as --to]"))
+        .arg(
+            arg("rate", "COUNT", "Requests a second, of all writers together")
+                .default_value("20")
+                .value_parser(count(100_000)),
+        )
+        .arg(
+            arg("records", "COUNT", "Records of one request")
+                .default_value("10")
+                .value_parser(count(i64::from(canary::RECORDS_MAX))),
+        )
+        .arg(
+            arg("writers", "COUNT", "Requests under way at a time")
+                .default_value("4")
+                .value_parser(count(1000)),
+        )
+        .arg(arg("for", "DURATION", "Ends with the verdict after this time, such as 2h"))
+        .arg(
+            arg("recheck", "DURATION", "Records older than this are not looked at again")
+                .default_value("1d"),
+        )
+        .arg(arg("tenant", "NAME", "X-Scope-OrgID of everything").default_value("default"))
+        .arg(arg("ledger", "FILE", "Keeps the ledger there, and goes on from it"))
+        .arg(arg("token", "TOKEN", "Bearer token, or @FILE that holds it").conflicts_with("user"))
+        .arg(arg("user", "NAME:PASSWORD", "Basic authentication, or @FILE that holds it"))
+        .arg(arg("json", "", "Prints JSON, an object a line").action(clap::ArgAction::SetTrue))
 }
 
 fn with_settings(command: Command) -> Command {
@@ -137,7 +187,11 @@ where
 
 fn on_runtime(body: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(body),
+        Ok(runtime) => {
+            let code = runtime.block_on(body);
+            runtime.shutdown_timeout(LAST_WAIT);
+            code
+        }
         Err(error) => {
             complain(&format!("cannot start the runtime: {error}"));
             ExitCode::from(EXIT_FAILED)
@@ -193,6 +247,10 @@ async fn until_stopped(server: Server, signals: [Signal; 3]) -> ExitCode {
                 // What is wrong has been logged.
                 let _logged = server.reload().await;
             }
+            why = server.store().until_fatal() => {
+                complain(&format!("{why}; everything acknowledged is in the log: start again"));
+                return ExitCode::from(EXIT_DISK);
+            }
         }
     }
     tracing::info!("stopping: no new requests; the rest is being finished and flushed");
@@ -232,17 +290,113 @@ async fn verify(config: Config) -> ExitCode {
             return ExitCode::from(EXIT_FAILED);
         }
     };
-    for problem in &verified.problems {
-        say(problem);
+    let settings_fit = crate::epochs::is_whole(&config.storage.data_dir);
+    say(&report(&verified, settings_fit));
+    let is_whole = verified.damage.is_empty() && settings_fit;
+    if is_whole { ExitCode::SUCCESS } else { ExitCode::from(EXIT_PROBLEMS) }
+}
+
+/// What verification found, for people: each kind of file, then each damage with what it means.
+fn report(verified: &Verified, settings_fit: bool) -> String {
+    let mut lines = Vec::new();
+    for (kind, tally) in &verified.kinds {
+        let damaged = verified.damage.iter().filter(|damage| damage.kind == *kind).count();
+        let Tally { files, bytes } = tally;
+        let name = kind.as_str();
+        lines.push(format!("{name}: {files} files, {bytes} bytes, {damaged} damaged"));
     }
-    say(&format!(
-        "{} files, {} bytes, {} log entries read: {} problems",
-        verified.files,
-        verified.bytes,
-        verified.log_entries,
-        verified.problems.len()
-    ));
-    if verified.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_PROBLEMS) }
+    for damage in &verified.damage {
+        lines.push(format!("DAMAGED {}: {}", damage.file, damage.what));
+        lines.push(format!("    {}", damage.meaning));
+    }
+    if !settings_fit {
+        lines.push("DAMAGED settings.json: its checksum does not fit".to_owned());
+        lines.push("    the log is replayed by today's settings, which may refuse more".to_owned());
+    }
+    lines.extend(verified.notes.iter().map(|note| format!("note: {note}")));
+    let damaged = verified.damage.len() + usize::from(!settings_fit);
+    let entries = verified.log_entries;
+    lines.push(match damaged {
+        0 => format!("all checksums fit; {entries} requests are in the log"),
+        _ => format!("{damaged} damaged; nothing was changed or removed"),
+    });
+    lines.join("\n")
+}
+
+fn run_canary(matches: &ArgMatches) -> ExitCode {
+    let (options, watch) = match canary_options(matches) {
+        Ok(options) => options,
+        Err(problem) => {
+            complain(&problem);
+            return ExitCode::from(EXIT_SETTINGS);
+        }
+    };
+    on_runtime(async move {
+        let Components { clock, random, .. } = components();
+        match canary::watch_over(options, &watch, clock, &*random, &mut say).await {
+            Ok(canary::Outcome::Held) => ExitCode::SUCCESS,
+            Ok(canary::Outcome::Broken) => ExitCode::from(EXIT_PROBLEMS),
+            Ok(canary::Outcome::Unknown) => ExitCode::from(EXIT_FAILED),
+            Err(problem) => {
+                complain(&problem);
+                ExitCode::from(EXIT_FAILED)
+            }
+        }
+    })
+}
+
+fn canary_options(matches: &ArgMatches) -> Result<(canary::Options, canary::Watch), String> {
+    let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
+    let duration = |name: &str, none: i64| match text(name).as_str() {
+        "" => Ok(none),
+        text => {
+            let parsed = crate::units::parse_duration_ns(text);
+            parsed.map_err(|problem| format!("--{name}: {problem}"))
+        }
+    };
+    let url = |name: &str| {
+        let url = text(name);
+        let is_url = url.starts_with("http://") || url.starts_with("https://");
+        let wrong =
+            || format!("--{name}: {url:?} is no URL: write for example http://127.0.0.1:4319");
+        if is_url { Ok(url.clone()) } else { Err(wrong()) }
+    };
+    let to = url("to")?;
+    let read = if text("read").is_empty() { to.clone() } else { url("read")? };
+    let tenant = text("tenant");
+    model::TenantId::parse(&tenant).map_err(|error| format!("--tenant: {error}"))?;
+    let count = |name: &str| matches.get_one::<u32>(name).copied().unwrap_or(1);
+    let access = match (secret("token", &text("token"))?, secret("user", &text("user"))?) {
+        (Some(token), _) => canary::Access::Token(token),
+        (None, Some(user)) => {
+            let (name, password) =
+                user.split_once(':').ok_or("--user: write NAME:PASSWORD, or @FILE")?;
+            canary::Access::User(name.to_owned(), password.to_owned())
+        }
+        (None, None) => canary::Access::Open,
+    };
+    let options = canary::Options {
+        tenant,
+        writers: u16::try_from(count("writers")).unwrap_or(u16::MAX),
+        records: count("records"),
+        rate: count("rate"),
+        access,
+        ledger: matches.get_one::<String>("ledger").map(PathBuf::from),
+        ..canary::Options::default()
+    };
+    let (for_ns, recheck_ns) = (duration("for", i64::MAX)?, duration("recheck", i64::MAX)?);
+    let json = matches.get_flag("json");
+    Ok((options, canary::Watch { to, read, for_ns, recheck_ns, json }))
+}
+
+/// A secret as given, or the first line of the file that `@FILE` names.
+fn secret(name: &str, text: &str) -> Result<Option<String>, String> {
+    let Some(file) = text.strip_prefix('@') else {
+        return Ok((!text.is_empty()).then(|| text.to_owned()));
+    };
+    let content = std::fs::read_to_string(file);
+    let content = content.map_err(|error| format!("--{name}: {file}: {error}"))?;
+    Ok(Some(content.lines().next().unwrap_or_default().to_owned()))
 }
 
 fn run_demo(matches: &ArgMatches) -> ExitCode {

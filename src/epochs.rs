@@ -154,7 +154,7 @@ impl Epochs {
             _ => {}
         }
         let mut file = files.create(&new, 0)?;
-        file.append(&[text.as_bytes()])?;
+        file.append(&[&storage::seal_text(&text)])?;
         file.sync_data()?;
         files.rename(&new, &self.path)?;
         files.sync_folder(self.path.parent().unwrap_or(Path::new(".")))?;
@@ -189,8 +189,18 @@ fn render(list: &[Epoch]) -> String {
     json!({ "version": 1, "epochs": epochs }).to_string()
 }
 
+/// Whether the settings noted in a data folder, if there are any, can be read.
+pub(crate) fn is_whole(data_dir: &Path) -> bool {
+    match std::fs::read(data_dir.join("settings.json")) {
+        Ok(content) => parse(&content).is_some(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 fn parse(content: &[u8]) -> Option<Vec<Epoch>> {
-    let file: Value = serde_json::from_slice(content).ok()?;
+    // Files without a seal are older than it; with a damaged one they are no JSON.
+    let file: Value =
+        serde_json::from_slice(storage::unseal_text(content).unwrap_or(content)).ok()?;
     if file["version"] != 1 {
         return None;
     }
@@ -250,6 +260,23 @@ mod tests {
             Epochs::load(&DiskFiles, &config).begin(&DiskFiles, 100 + change as i64).unwrap();
         }
         assert_eq!(Epochs::load(&DiskFiles, &config).len(), EPOCHS_MAX);
+    }
+
+    #[test]
+    fn each_flipped_bit_of_the_file_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.storage.data_dir = folder.path().to_owned();
+        Epochs::load(&DiskFiles, &config).begin(&DiskFiles, 10).unwrap();
+        assert!(is_whole(folder.path()));
+        let path = folder.path().join("settings.json");
+        let whole = std::fs::read(&path).unwrap();
+        assert!(parse(storage::unseal_text(&whole).unwrap()).is_some(), "as it was before");
+        for bit in 0..whole.len() * 8 {
+            let mut damaged = whole.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(parse(&damaged).is_none(), "bit {bit}");
+        }
     }
 
     #[test]

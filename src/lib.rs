@@ -3,6 +3,7 @@
 
 mod admin;
 mod assets;
+pub mod canary;
 mod cli;
 mod components;
 pub mod config;

@@ -166,12 +166,14 @@ impl Server {
         self.admin.reloader.reload().await
     }
 
-    /// Takes no more requests, finishes those in flight, flushes, closes. Within the shutdown
-    /// timeout of the settings.
+    /// Says that it is not ready, for the shutdown delay of the settings; then takes no more
+    /// requests, finishes those in flight, flushes, closes, within their shutdown timeout.
     ///
     /// Errors: what could not be flushed; it is in the log then.
     pub async fn stop(self) -> Result<(), String> {
         self.admin.stopping.store(true, Ordering::Relaxed);
+        let delay_ns = u64::try_from(self.admin.config.shutdown_delay_ns).unwrap_or(0);
+        tokio::time::sleep(Duration::from_nanos(delay_ns)).await;
         self.stop.send_replace(true);
         for task in &self.tasks {
             task.abort();

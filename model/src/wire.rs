@@ -5,6 +5,9 @@
 //! making sense. Groups (wire types 3 and 4) are refused: no protocol we speak uses them.
 //! Source: <https://protobuf.dev/programming-guides/encoding/>.
 
+// Lengths and times from outside are computed with here: what may overflow says what then.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use std::fmt;
 
 /// What is wrong with the bytes, and where. `offset` counts from the start of the slice read.
@@ -90,7 +93,7 @@ impl<'a> Reader<'a> {
     pub fn varint(&mut self) -> Result<u64, WireError> {
         match self.bytes.get(self.at) {
             Some(&byte) if byte < 0x80 => {
-                self.at += 1;
+                self.at = self.at.wrapping_add(1);
                 Ok(u64::from(byte))
             }
             Some(_) => self.varint_slow(),
@@ -107,9 +110,9 @@ impl<'a> Reader<'a> {
                 return Err(self.error("a number is longer than 64 bits"));
             }
             value |= u64::from(byte & 0x7f) << shift;
-            shift += 7;
+            shift = shift.wrapping_add(7);
             if byte < 0x80 {
-                self.at += index + 1;
+                self.at = self.at.wrapping_add(index).wrapping_add(1);
                 return Ok(value);
             }
         }
@@ -174,7 +177,7 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 /// Bytes that [`put_varint`] takes for `value`.
 #[must_use]
 pub fn varint_len(value: u64) -> usize {
-    (70 - (value | 1).leading_zeros() as usize) / 7
+    70usize.wrapping_sub((value | 1).leading_zeros() as usize) / 7
 }
 
 /// Appends a length-delimited field, empty ones included.
@@ -209,15 +212,20 @@ pub fn put_message(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u
     out.push(0);
     let start = out.len();
     write(out);
-    let length = (out.len() - start) as u64;
+    let length = out.len().saturating_sub(start) as u64;
     let width = varint_len(length);
     if width == 1 {
-        out[length_at] = length as u8;
+        if let Some(place) = out.get_mut(length_at) {
+            *place = length as u8;
+        }
         return;
     }
     // The length did not fit the one byte kept for it: make room, then write it in place.
     out.splice(length_at..=length_at, std::iter::repeat_n(0, width));
     let mut prefix = Vec::with_capacity(width);
     put_varint(&mut prefix, length);
-    out[length_at..length_at + width].copy_from_slice(&prefix);
+    let end = length_at.saturating_add(width);
+    if let Some(place) = out.get_mut(length_at..end) {
+        place.copy_from_slice(&prefix);
+    }
 }

@@ -42,6 +42,8 @@ pub struct Config {
     pub memory_bytes_max: u64,
     pub connections_max: usize,
     /// Units: ns.
+    pub shutdown_delay_ns: i64,
+    /// Units: ns.
     pub shutdown_timeout_ns: i64,
     pub log: LogFormat,
     /// `error`, `warn`, `info`, `debug` or a filter of `tracing-subscriber`.
@@ -98,6 +100,7 @@ impl Default for Config {
             tenants: BTreeMap::new(),
             memory_bytes_max: 0,
             connections_max: 10_000,
+            shutdown_delay_ns: 0,
             shutdown_timeout_ns: 30_000_000_000,
             log: LogFormat::Text,
             log_filter: "info".to_owned(),

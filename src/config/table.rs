@@ -137,6 +137,14 @@ pub static SETTINGS: &[Setting] = &[
         show
     ),
     setting!(
+        "server.shutdown_delay",
+        None,
+        "DURATION",
+        "How long after a SIGTERM requests are still taken while /-/ready says 503, so that a load balancer can turn away first.",
+        shutdown_delay_ns = parse_duration_ns,
+        show_ns
+    ),
+    setting!(
         "server.shutdown_timeout",
         None,
         "DURATION",

@@ -1,9 +1,11 @@
 //! Components for tests: a clock that stands until moved, seeded randomness, files that fail.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 use crate::files::{AppendFile, DiskFiles, FileEntry, FileLock, Files};
 use crate::{Clock, Components, Random};
@@ -62,6 +64,8 @@ impl Random for FakeRandom {
 pub(crate) struct FaultyFiles {
     pub(crate) fail_syncs: Arc<AtomicBool>,
     pub(crate) fail_appends: Arc<AtomicBool>,
+    /// A file that cannot be read.
+    pub(crate) unreadable: Mutex<Option<PathBuf>>,
     /// What the disk claims to have left; 0 asks the disk.
     pub(crate) free_bytes: AtomicU64,
 }
@@ -107,6 +111,9 @@ impl Files for FaultyFiles {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if self.unreadable.lock().as_deref() == Some(path) {
+            return Err(io::Error::other("injected"));
+        }
         DiskFiles.read(path)
     }
 

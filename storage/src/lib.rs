@@ -23,12 +23,15 @@ mod range;
 mod regex_limits;
 mod segment;
 mod signal;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod snapshot;
 mod store;
 mod text;
 mod wal;
 
-pub use components::{Clock, Components, Random};
+pub use catalog::{seal_text, unseal_text};
+pub use components::{Clock, Components, Random, Threads};
 pub use error::{ErrorKind, StorageError};
 pub use files::{AppendFile, DiskFiles, FileEntry, FileLock, Files, Space};
 pub use matcher::{MatchOp, Matcher};
@@ -44,7 +47,9 @@ pub use signal::logs::{Direction, LogBlock, LogScan, LogsReader};
 pub use signal::metrics::{ExemplarHit, MetricsReader, SampleBuf, Selection};
 pub use signal::traces::{SpanBlock, SpanScan, TracesReader};
 pub use snapshot::{Found, IdQuery, Snapshot};
-pub use store::{Ack, Figure, Replay, Store, StoreStats, Usage, Verified, Write};
+pub use store::{
+    Ack, Damage, Figure, FileKind, Replay, Store, StoreStats, Tally, Usage, Verified, Write,
+};
 
 #[cfg(feature = "bench")]
 #[doc(hidden)]

@@ -39,7 +39,11 @@ fn sources(folder: &str) -> Vec<PathBuf> {
 fn is_test(path: &Path) -> bool {
     let is_test = |part: &std::ffi::OsStr| {
         let part = part.to_string_lossy();
-        part == "tests" || part == "benches" || part == "fakes.rs" || part.starts_with("test")
+        part == "tests"
+            || part == "benches"
+            || part == "sim"
+            || part == "fakes.rs"
+            || part.starts_with("test")
     };
     path.strip_prefix(root()).unwrap().iter().any(is_test)
 }

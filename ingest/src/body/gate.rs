@@ -81,7 +81,7 @@ impl Gate {
 
     /// Units: bytes.
     pub(crate) fn used_bytes(&self) -> usize {
-        (self.units_max - self.units.available_permits().min(self.units_max)) * UNIT_BYTES
+        self.units_max.saturating_sub(self.units.available_permits()).saturating_mul(UNIT_BYTES)
     }
 }
 

@@ -5,6 +5,9 @@
 //! decoder streams into a buffer that cannot grow past its cap: the "decode all" helpers of the
 //! compression crates are never used. What is in flight is counted in a [`Gate`].
 
+// Lengths and times from outside are computed with here: what may overflow says what then.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod gate;
 mod read;
 #[cfg(test)]
@@ -150,23 +153,26 @@ fn read_capped(
             if filled >= bytes_max {
                 return Err(DecompressError::TooBig { bytes_max });
             }
-            let grown = (filled * 2).max(filled + GROWTH_BYTES_MIN).min(bytes_max);
+            let grown = filled
+                .saturating_mul(2)
+                .max(GROWTH_BYTES_MIN.saturating_add(filled))
+                .min(bytes_max);
             out.resize(grown, 0);
             if let Some(slot) = out.get_mut(filled) {
                 *slot = probe[0];
             }
-            filled += 1;
+            filled = filled.saturating_add(1);
             continue;
         };
         let count = read_some(&mut reader, room).map_err(|error| broken(encoding, error))?;
         if count == 0 {
             break;
         }
-        filled += count;
+        filled = filled.saturating_add(count);
     }
     out.truncate(filled);
     // The buffer becomes the batch's arena and lives as long as it: give back what is not used.
-    if out.capacity() - out.len() > out.capacity() / 4 {
+    if out.capacity().saturating_sub(out.len()) > out.capacity() / 4 {
         out.shrink_to_fit();
     }
     Ok(Bytes::from(out))

@@ -55,7 +55,7 @@ async fn collect_in_time(
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| ReadError::Broken(error.to_string()))?;
         let Ok(chunk) = frame.into_data() else { continue };
-        let length = first.len() + rest.as_ref().map_or(0, BytesMut::len);
+        let length = first.len().saturating_add(rest.as_ref().map_or(0, BytesMut::len));
         let total = length.saturating_add(chunk.remaining());
         if total > bytes_max {
             return Err(ReadError::TooBig);

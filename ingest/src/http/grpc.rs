@@ -4,6 +4,9 @@
 //! bodies. Told apart by `content-type: application/grpc`, on any listener that speaks HTTP/2.
 //! Source: gRPC "over HTTP/2" protocol, "Compression"; OTLP specification, "OTLP/gRPC".
 
+// Lengths and times from outside are computed with here: what may overflow says what then.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -185,7 +188,7 @@ fn grpc_response(body: Body) -> Response {
 }
 
 fn success(message: &[u8]) -> Response {
-    let mut framed = Vec::with_capacity(PREFIX_BYTES + message.len());
+    let mut framed = Vec::with_capacity(PREFIX_BYTES.saturating_add(message.len()));
     framed.push(0);
     framed.extend_from_slice(&(message.len() as u32).to_be_bytes());
     framed.extend_from_slice(message);

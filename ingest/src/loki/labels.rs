@@ -42,15 +42,19 @@ impl<'a> Parser<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
+    fn skip(&mut self, bytes: usize) {
+        self.at = self.at.saturating_add(bytes);
+    }
+
     fn space(&mut self) {
-        self.at = self.text.len() - self.rest().trim_start().len();
+        self.at = self.text.len().saturating_sub(self.rest().trim_start().len());
     }
 
     fn take(&mut self, wanted: char) -> bool {
         self.space();
         let found = self.rest().starts_with(wanted);
         if found {
-            self.at += wanted.len_utf8();
+            self.skip(wanted.len_utf8());
         }
         found
     }
@@ -86,7 +90,7 @@ impl<'a> Parser<'a> {
         if !is_name(name) {
             return Err("a label's name is missing");
         }
-        self.at += end;
+        self.skip(end);
         Ok(name)
     }
 
@@ -94,7 +98,8 @@ impl<'a> Parser<'a> {
         if self.take('`') {
             let end = self.rest().find('`').ok_or("a value is not closed")?;
             let value = self.rest().get(..end).unwrap_or_default().to_owned();
-            self.at += end + 1;
+            self.skip(end);
+            self.skip(1);
             return Ok(value);
         }
         if !self.take('"') {
@@ -104,7 +109,7 @@ impl<'a> Parser<'a> {
         loop {
             let mut chars = self.rest().chars();
             let c = chars.next().ok_or("a value is not closed")?;
-            self.at += c.len_utf8();
+            self.skip(c.len_utf8());
             match c {
                 '"' => break,
                 '\n' => return Err("a value holds a line break"),
@@ -131,7 +136,7 @@ impl<'a> Parser<'a> {
             _ => 0,
         };
         if plain != 0 {
-            self.at += 1;
+            self.skip(1);
             value.push(plain);
             return Ok(());
         }
@@ -142,10 +147,11 @@ impl<'a> Parser<'a> {
             '0'..='7' => (0, 3, 8),
             _ => return Err(UNKNOWN),
         };
-        let text = self.rest().get(skip..skip + digits).ok_or(UNKNOWN)?;
+        let text = self.rest().get(skip..).and_then(|text| text.get(..digits)).ok_or(UNKNOWN)?;
         let is_number = text.chars().all(|c| c.is_digit(radix));
         let code = u32::from_str_radix(text, radix).ok().filter(|_| is_number).ok_or(UNKNOWN)?;
-        self.at += skip + digits;
+        self.skip(skip);
+        self.skip(digits);
         if matches!(c, 'u' | 'U') {
             let c = char::from_u32(code).ok_or(UNKNOWN)?;
             value.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());

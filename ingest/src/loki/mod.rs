@@ -6,6 +6,9 @@
 //! As in Loki, an entry that is not taken leaves the others of the request be.
 //! Source: Loki 3.7 `pkg/loghttp/push`, `pkg/logproto/push.proto`, `pkg/distributor/validator.go`.
 
+// Lengths and times from outside are computed with here: what may overflow says what then.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod json;
 mod labels;
 mod protobuf;
@@ -171,7 +174,7 @@ impl<'a> Push<'a> {
 
     /// Adds a pair of structured metadata to the row that is open.
     fn metadata(&mut self, entry: &mut Entry, name: &[u8], value: &[u8]) {
-        entry.metadata_count += 1;
+        entry.metadata_count = entry.metadata_count.saturating_add(1);
         let limit = self.ctx.limits.attribute_bytes_max;
         if limit != 0 && value.len() > limit {
             let text = format!(

@@ -30,18 +30,23 @@ pub(super) fn rfc3339_ns(text: &str) -> Option<i64> {
         Some(rest) => {
             let end = rest.find(|c: char| !c.is_ascii_digit())?;
             let digits = rest.get(..end).filter(|digits| (1..=9).contains(&digits.len()))?;
-            let scale = 10i64.pow(9 - digits.len() as u32);
-            (digits.parse::<i64>().ok()? * scale, rest.get(end..)?)
+            let scale = 10i64.checked_pow(9u32.checked_sub(digits.len() as u32)?)?;
+            (digits.parse::<i64>().ok()?.checked_mul(scale)?, rest.get(end..)?)
         }
         None => (0, rest),
     };
     let offset_s = zone_s(zone)?;
-    let day_s = (hour * 60 + minute) * 60 + second;
-    let seconds = days_since_epoch(year, month, day) * SECONDS_PER_DAY + day_s - offset_s;
+    let day_s = hour.checked_mul(60)?.checked_add(minute)?.checked_mul(60)?.checked_add(second)?;
+    let days_s = days_since_epoch(year, month, day).checked_mul(SECONDS_PER_DAY)?;
+    let seconds = days_s.checked_add(day_s)?.checked_sub(offset_s)?;
     seconds.checked_mul(NS_PER_S)?.checked_add(nanos)
 }
 
 /// `Z` or `+hh:mm`. Units: seconds.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "two digits of hours and minutes are far from any bound"
+)]
 fn zone_s(zone: &str) -> Option<i64> {
     if zone == "Z" {
         return Some(0);
@@ -72,6 +77,10 @@ fn days_of_month(year: i64, month: i64) -> i64 {
 
 /// Days from 1970-01-01 in the Gregorian calendar.
 /// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "four digits of a year and days of a month are far from any bound"
+)]
 fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

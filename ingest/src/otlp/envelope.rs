@@ -93,7 +93,7 @@ impl<'a> Level<'a> {
         while let Some((number, field)) = reader.next_field()? {
             match (number, field) {
                 (1, Field::Bytes(head)) => level.head = head,
-                (2, Field::Bytes(_)) => level.count += 1,
+                (2, Field::Bytes(_)) => level.count = level.count.saturating_add(1),
                 (3, Field::Bytes(url)) => level.schema_url = url,
                 (1..=3, _) => return Err(to_error(wrong_type(&reader))),
                 _ => {}
@@ -143,7 +143,7 @@ impl<R> Walk<'_, R> {
         let ctx = RecordContext {
             arena: self.arena,
             caps: self.caps,
-            stream: (self.streams.len() - 1) as u32,
+            stream: self.streams.len().saturating_sub(1) as u32,
             received_ns: self.ctx.received_ns,
         };
         let kept_before = self.rows.len();
@@ -174,7 +174,7 @@ impl<R> Walk<'_, R> {
         resource_hash: u128,
         scope: &Level<'_>,
     ) -> Result<Arc<Stream>, Fault> {
-        if resource.head.len() + scope.head.len() > CACHED_BYTES_MAX {
+        if resource.head.len().saturating_add(scope.head.len()) > CACHED_BYTES_MAX {
             return make_stream(resource, scope, self.signal, self.caps);
         }
         let mut key = [0; 33];
@@ -214,7 +214,7 @@ fn make_stream(
 /// Attributes as a `KeyValueList`, and the dropped count.
 fn read_resource(message: &[u8], caps: &Caps) -> Result<(Vec<u8>, u32), Fault> {
     let mut attributes = Vec::new();
-    let mut count = 0;
+    let mut count = 0usize;
     let mut dropped = 0;
     let mut reader = Reader::new(message);
     while let Some((number, field)) = reader.next_field()? {
@@ -222,7 +222,7 @@ fn read_resource(message: &[u8], caps: &Caps) -> Result<(Vec<u8>, u32), Fault> {
             (1, Field::Bytes(key_value)) => {
                 caps.check_attribute(key_value)?;
                 put_bytes(&mut attributes, 1, key_value);
-                count += 1;
+                count = count.saturating_add(1);
             }
             (2, Field::Varint(number)) => dropped = number as u32,
             (1 | 2, _) => return Err(wrong_type(&reader)),
@@ -236,7 +236,7 @@ fn read_resource(message: &[u8], caps: &Caps) -> Result<(Vec<u8>, u32), Fault> {
 fn read_scope(message: &[u8], caps: &Caps) -> Result<Scope, Fault> {
     let mut scope = Scope::default();
     let mut attributes = Vec::new();
-    let mut count = 0;
+    let mut count = 0usize;
     let mut reader = Reader::new(message);
     while let Some((number, field)) = reader.next_field()? {
         match (number, field) {
@@ -251,7 +251,7 @@ fn read_scope(message: &[u8], caps: &Caps) -> Result<Scope, Fault> {
             (3, Field::Bytes(key_value)) => {
                 caps.check_attribute(key_value)?;
                 put_bytes(&mut attributes, 1, key_value);
-                count += 1;
+                count = count.saturating_add(1);
             }
             (4, Field::Varint(number)) => scope.dropped_attributes_count = number as u32,
             (1..=4, _) => return Err(wrong_type(&reader)),
@@ -277,7 +277,7 @@ fn to_error(fault: Fault) -> DecodeError {
 
 /// Gives back memory that the rows did not need, since a batch lives as long as its memtable.
 pub(super) fn fit<R>(rows: &mut Vec<R>) {
-    if rows.capacity() > rows.len() + rows.len() / 4 {
+    if rows.capacity() > rows.len().saturating_add(rows.len() / 4) {
         rows.shrink_to_fit();
     }
 }

@@ -47,7 +47,7 @@ fn record(message: &[u8], ctx: &RecordContext<'_>) -> Result<LogRow, Fault> {
             }
             (6, Field::Bytes(key_value)) => {
                 ctx.caps.check_attribute(key_value)?;
-                attributes.extend(base + start, base + reader.offset());
+                attributes.extend(base.wrapping_add(start), base.wrapping_add(reader.offset()));
             }
             (7, Field::Varint(count)) => row.dropped_attributes_count = count as u32,
             (8, Field::Fixed32(flags)) => row.flags = flags,

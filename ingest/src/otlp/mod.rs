@@ -5,6 +5,9 @@
 //! record refuses that record; bytes that are no protobuf refuse the request. JSON becomes protobuf
 //! first, so that both always mean the same.
 
+// Lengths and times from outside are computed with here: what may overflow says what then.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod envelope;
 pub(crate) mod json;
 pub(crate) mod labels;

@@ -40,7 +40,9 @@ fn span(message: &[u8], ctx: &RecordContext<'_>) -> Result<SpanRow, Fault> {
     loop {
         let start = reader.offset();
         let Some((number, field)) = reader.next_field()? else { break };
-        let place = |run: &mut Run| run.extend(base + start, base + reader.offset());
+        let place = |run: &mut Run| {
+            run.extend(base.wrapping_add(start), base.wrapping_add(reader.offset()));
+        };
         match (number, field) {
             (1, Field::Bytes(bytes)) => row.trace_id = id(&reader, bytes)?,
             (2, Field::Bytes(bytes)) => row.span_id = id(&reader, bytes)?,
@@ -101,7 +103,7 @@ fn status(message: &[u8], arena: &[u8], row: &mut SpanRow) -> Result<(), Fault> 
 }
 
 fn check_event(event: &[u8], caps: &Caps) -> Result<(), Fault> {
-    let mut count = 0;
+    let mut count = 0usize;
     let mut reader = Reader::new(event);
     while let Some((number, field)) = reader.next_field()? {
         match (number, field) {
@@ -109,7 +111,7 @@ fn check_event(event: &[u8], caps: &Caps) -> Result<(), Fault> {
             (2, Field::Bytes(name)) => check_text(name)?,
             (3, Field::Bytes(key_value)) => {
                 caps.check_attribute(key_value)?;
-                count += 1;
+                count = count.saturating_add(1);
             }
             (1..=4, _) => return Err(wrong_type(&reader)),
             _ => {}
@@ -119,7 +121,7 @@ fn check_event(event: &[u8], caps: &Caps) -> Result<(), Fault> {
 }
 
 fn check_link(link: &[u8], caps: &Caps) -> Result<(), Fault> {
-    let mut count = 0;
+    let mut count = 0usize;
     let mut reader = Reader::new(link);
     while let Some((number, field)) = reader.next_field()? {
         match (number, field) {
@@ -128,7 +130,7 @@ fn check_link(link: &[u8], caps: &Caps) -> Result<(), Fault> {
             (3, Field::Bytes(text)) => check_text(text)?,
             (4, Field::Bytes(key_value)) => {
                 caps.check_attribute(key_value)?;
-                count += 1;
+                count = count.saturating_add(1);
             }
             (5, Field::Varint(_)) | (6, Field::Fixed32(_)) => {}
             (1..=6, _) => return Err(wrong_type(&reader)),

@@ -90,7 +90,7 @@ impl Caps {
                 "max_future",
             ));
         }
-        if self.age_max_ns > 0 && ahead_ns < -self.age_max_ns {
+        if self.age_max_ns > 0 && ahead_ns < self.age_max_ns.saturating_neg() {
             return Err(refused(
                 Reason::TooOld,
                 "a time lies too many seconds in the past",
@@ -151,7 +151,9 @@ impl Caps {
             match (number, field) {
                 (1, Field::Bytes(text)) => check_text(text)?,
                 (2 | 3, Field::Varint(_)) | (4, Field::Fixed64(_)) | (7, Field::Bytes(_)) => {}
-                (5 | 6, Field::Bytes(list)) => self.check_list(list, number, depth + 1)?,
+                (5 | 6, Field::Bytes(list)) => {
+                    self.check_list(list, number, depth.saturating_add(1))?;
+                }
                 (1..=7, _) => return Err(wrong_type(&reader)),
                 _ => {}
             }
@@ -198,7 +200,7 @@ impl Run {
             self.slice.start = start as u32;
         }
         self.slice.len = (end as u32).saturating_sub(self.slice.start);
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
     }
 }
 

@@ -74,11 +74,14 @@ fn absolute(deltas: &[i64]) -> Result<Vec<f64>, String> {
     let mut buckets = Vec::with_capacity(deltas.len());
     let mut count = 0i64;
     for (index, delta) in deltas.iter().enumerate() {
-        count = count
-            .checked_add(*delta)
-            .ok_or_else(|| format!("bucket {} has a count out of range", index + 1))?;
+        count = count.checked_add(*delta).ok_or_else(|| {
+            format!("bucket {} has a count out of range", index.saturating_add(1))
+        })?;
         if count < 0 {
-            return Err(format!("bucket {} has a negative count of {count}", index + 1));
+            return Err(format!(
+                "bucket {} has a negative count of {count}",
+                index.saturating_add(1)
+            ));
         }
         buckets.push(count as f64);
     }
@@ -150,9 +153,9 @@ fn check_custom(histogram: &Histogram) -> Result<(), String> {
     let reach = histogram
         .positive_spans
         .iter()
-        .map(|span| i64::from(span.offset) + i64::from(span.length))
+        .map(|span| i64::from(span.offset).saturating_add(i64::from(span.length)))
         .fold(0i64, i64::saturating_add);
-    if reach > histogram.custom_values.len() as i64 + 1 {
+    if reach > (histogram.custom_values.len() as i64).saturating_add(1) {
         return Err(format!(
             "{} custom bounds are too few for buckets up to {reach}",
             histogram.custom_values.len()
@@ -170,9 +173,9 @@ fn check_spans(spans: &[BucketSpan], buckets: usize, side: &str) -> Result<(), S
     let mut end = 0i64;
     for (index, span) in spans.iter().enumerate() {
         if index > 0 && span.offset < 0 {
-            return Err(format!("{side} span {} has a negative offset", index + 1));
+            return Err(format!("{side} span {} has a negative offset", index.saturating_add(1)));
         }
-        length += u64::from(span.length);
+        length = length.saturating_add(u64::from(span.length));
         end = end.saturating_add(i64::from(span.offset)).saturating_add(i64::from(span.length));
     }
     if length != buckets as u64 {
@@ -219,7 +222,7 @@ pub(crate) fn read_doubles(out: &mut Vec<f64>, field: Field<'_>) -> Result<(), W
         Field::Bytes(packed) => {
             let (chunks, rest) = packed.as_chunks::<8>();
             if !rest.is_empty() {
-                let offset = packed.len() - rest.len();
+                let offset = packed.len().saturating_sub(rest.len());
                 return Err(WireError { offset, what: "a list of doubles is cut short" });
             }
             out.extend(chunks.iter().map(|chunk| f64::from_le_bytes(*chunk)));
@@ -230,7 +233,7 @@ pub(crate) fn read_doubles(out: &mut Vec<f64>, field: Field<'_>) -> Result<(), W
 }
 
 pub(crate) fn zigzag64(number: u64) -> i64 {
-    (number >> 1) as i64 ^ -((number & 1) as i64)
+    (number >> 1) as i64 ^ ((number & 1) as i64).wrapping_neg()
 }
 
 pub(crate) fn zigzag32(number: u64) -> i32 {

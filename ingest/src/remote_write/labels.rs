@@ -91,7 +91,8 @@ impl ExemplarLabels {
         match (simdutf8::basic::from_utf8(name), simdutf8::basic::from_utf8(value)) {
             (Ok(""), _) => self.problem = Some("a label of an exemplar has an empty name"),
             (Ok(name), Ok(value)) => {
-                self.chars += name.chars().count() + value.chars().count();
+                let chars = name.chars().count().saturating_add(value.chars().count());
+                self.chars = self.chars.saturating_add(chars);
                 self.builder.push(name, value);
             }
             _ => self.problem = Some("a label of an exemplar is not UTF-8"),

@@ -8,6 +8,9 @@
 //!
 //! [`SeriesCache`]: crate::series_cache::SeriesCache
 
+// Lengths and times from outside are computed with here: what may overflow says what then.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod histogram;
 mod labels;
 #[cfg(test)]
@@ -191,7 +194,7 @@ impl Writer<'_> {
         match self.series.get_or_make(xxh3_128(labels), make) {
             Ok(series) => {
                 self.batch.series.push(series);
-                Slot::Known(self.batch.series.len() as u32 - 1)
+                Slot::Known((self.batch.series.len() as u32).wrapping_sub(1))
             }
             Err(refusal) => Slot::Refused(refusal),
         }
@@ -266,16 +269,16 @@ fn label_run(bytes: &[u8]) -> usize {
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
         let next = match *rest {
-            [0x0a, length @ 0..=0x7f, ..] => 2 + length as usize,
+            [0x0a, length @ 0..=0x7f, ..] => usize::from(length).wrapping_add(2),
             [0x0a, low @ 0x80..=0xff, high @ 0..=0x7f, ..] => {
-                3 + (usize::from(high) << 7 | usize::from(low & 0x7f))
+                (usize::from(high) << 7 | usize::from(low & 0x7f)).wrapping_add(3)
             }
             _ => return at,
         };
         if next > rest.len() {
             return at;
         }
-        at += next;
+        at = at.wrapping_add(next);
     }
 }
 

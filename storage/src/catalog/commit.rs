@@ -55,7 +55,12 @@ pub(crate) struct Sidecar {
     /// The segments that they stand for.
     pub(crate) replaces: Vec<String>,
     pub(crate) writer: String,
+    /// For a flush what segments hold of the log with this one, for a merge what they held anyway.
     pub(crate) wal: Watermark,
+    /// For a flush, what segments held before: of two that begin alike, one never came into the
+    /// catalog, and its entries were replayed and flushed once more.
+    #[serde(default)]
+    pub(crate) from: Option<Watermark>,
 }
 
 /// The version of all three.
@@ -63,24 +68,30 @@ pub(crate) const CATALOG_VERSION: u32 = 1;
 
 /// JSON, a newline, the hex xxh3-64 of the JSON, a newline.
 pub(crate) fn seal(content: &impl Serialize) -> Result<Bytes, StorageError> {
-    let mut out = serde_json::to_vec(content)
+    let out = serde_json::to_string(content)
         .map_err(|error| StorageError::io("a catalog object cannot be written", error))?;
-    let sum = xxh3_64(&out);
-    out.extend_from_slice(format!("\n{sum:016x}\n").as_bytes());
-    Ok(out.into())
+    Ok(seal_text(&out).into())
+}
+
+/// Text, a newline, the hex xxh3-64 of the text, a newline.
+#[must_use]
+pub fn seal_text(text: &str) -> Vec<u8> {
+    format!("{text}\n{:016x}\n", xxh3_64(text.as_bytes())).into_bytes()
+}
+
+/// What [`seal_text`] sealed; nothing where the seal does not fit.
+#[must_use]
+pub fn unseal_text(bytes: &[u8]) -> Option<&[u8]> {
+    let (body, seal) = bytes.split_at_checked(bytes.len().checked_sub(SEAL_BYTES)?)?;
+    (seal == format!("\n{:016x}\n", xxh3_64(body)).as_bytes()).then_some(body)
 }
 
 /// Reads what [`seal`] wrote.
 ///
 /// Errors: Corrupt.
 pub(crate) fn unseal<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, StorageError> {
-    let body = bytes
-        .len()
-        .checked_sub(SEAL_BYTES)
-        .and_then(|end| bytes.split_at_checked(end))
-        .filter(|(body, seal)| *seal == format!("\n{:016x}\n", xxh3_64(body)).as_bytes())
-        .map(|(body, _)| body)
-        .ok_or_else(|| StorageError::corrupt(name, "its seal does not fit"))?;
+    let body =
+        unseal_text(bytes).ok_or_else(|| StorageError::corrupt(name, "its seal does not fit"))?;
     serde_json::from_slice(body).map_err(|error| StorageError::corrupt(name, error))
 }
 

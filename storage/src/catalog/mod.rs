@@ -27,6 +27,7 @@ pub(crate) use commit::{
     CATALOG_VERSION, Checkpoint, Commit, Named, Sidecar, checkpoint_path, commit_path, parse_path,
     seal, unseal,
 };
+pub use commit::{seal_text, unseal_text};
 
 /// Commits from one checkpoint to the next.
 const CHECKPOINT_COMMITS: u64 = 32;

@@ -8,8 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::StorageError;
-use crate::catalog::{CatalogState, Checkpoint, Commit, Named, Sidecar, parse_path, unseal};
+use crate::catalog::{
+    CatalogState, Checkpoint, Commit, Named, Sidecar, commit_path, parse_path, unseal,
+};
 use crate::objects::Objects;
+use crate::segment::SegmentMeta;
+use crate::store::segment_base;
 use crate::wal::Watermark;
 
 /// What could be made of the catalog's objects.
@@ -26,12 +30,13 @@ pub(super) async fn load(objects: &Objects, writer: &str) -> Result<Recovered, S
     let mut checkpoints = BTreeSet::new();
     for entry in objects.list("catalog").await? {
         match parse_path(&entry.path) {
-            Named::Commit(sequence) => drop(commits.insert((sequence, entry.path))),
+            Named::Commit(sequence) => drop(commits.insert(sequence)),
             Named::Checkpoint(sequence) => drop(checkpoints.insert((sequence, entry.path))),
             Named::Other => {}
         }
     }
-    let newest = commits.iter().chain(&checkpoints).map(|(sequence, _)| *sequence).max();
+    let numbers = checkpoints.iter().map(|(sequence, _)| *sequence);
+    let newest = numbers.chain(commits.last().copied()).max();
     let mut found = Recovered::default();
     for (_, path) in checkpoints.iter().rev() {
         match read::<Checkpoint>(objects, path).await? {
@@ -42,23 +47,26 @@ pub(super) async fn load(objects: &Objects, writer: &str) -> Result<Recovered, S
             Err(problem) => found.problems.push(problem),
         }
     }
-    for (sequence, path) in &commits {
-        if *sequence <= found.state.sequence {
-            continue;
-        }
-        if *sequence != found.state.sequence + 1 {
-            let (first, last) = (found.state.sequence + 1, sequence - 1);
-            found.problems.push(format!("commits {first} to {last} of the catalog are missing"));
+    // One after the other, whether listed or not: a listing may be older than the last commit.
+    loop {
+        let next = found.state.sequence + 1;
+        let Some(content) = objects.get(&commit_path(next)).await? else {
+            let Some(later) = commits.range(next..).next().copied() else { break };
+            let last = (later - 1).max(next);
+            found.problems.push(format!("commits {next} to {last} of the catalog are missing"));
             found.is_damaged = true;
-        }
-        match read::<Commit>(objects, path).await? {
+            // What is listed and cannot be had is missing as well.
+            found.state.sequence = last;
+            continue;
+        };
+        match unseal::<Commit>(&commit_path(next), &content) {
             Ok(commit) => found.state.apply(&commit),
-            Err(problem) => {
-                found.problems.push(problem);
+            Err(error) => {
+                found.problems.push(error.to_string());
                 found.is_damaged = true;
             }
         }
-        found.state.sequence = *sequence;
+        found.state.sequence = next;
     }
     if newest.is_some_and(|newest| newest > found.state.sequence) {
         found.is_damaged = true;
@@ -86,7 +94,9 @@ async fn adopt(
     found: &mut Recovered,
 ) -> Result<usize, StorageError> {
     let mut sidecars: BTreeMap<String, Sidecar> = BTreeMap::new();
-    for entry in objects.list("segments").await? {
+    let listed = objects.list("segments").await?;
+    let paths: BTreeSet<&str> = listed.iter().map(|entry| entry.path.as_str()).collect();
+    for entry in &listed {
         if !entry.path.ends_with(".meta") {
             continue;
         }
@@ -102,10 +112,19 @@ async fn adopt(
     let complete: Vec<&Sidecar> = sidecars.values().filter(|sidecar| whole(sidecar)).collect();
     let replaced: BTreeSet<&String> =
         complete.iter().flat_map(|sidecar| &sidecar.replaces).collect();
+    let doubled = doubled(&complete);
+    // The sidecar alone is left of what was removed while siblings of it live on.
+    let is_gone = |meta: &SegmentMeta| {
+        let base = segment_base(meta);
+        let mut files = meta.files.iter().map(|file| format!("{base}.{}", file.extension));
+        !meta.files.is_empty() && !files.any(|path| paths.contains(path.as_str()))
+    };
     let mut adopted = 0;
     for sidecar in &complete {
         let id = &sidecar.meta.id;
         if replaced.contains(id)
+            || doubled.contains(id)
+            || is_gone(&sidecar.meta)
             || found.state.removed.contains_key(id)
             || found.state.segments.contains_key(id)
         {
@@ -127,6 +146,27 @@ async fn adopt(
         }
     }
     Ok(adopted)
+}
+
+/// Segments of flushes that were made again: the first never came into the catalog, and its entries
+/// went from the log into the second.
+fn doubled(complete: &[&Sidecar]) -> BTreeSet<String> {
+    let mut last: BTreeMap<_, &Sidecar> = BTreeMap::new();
+    let flushes = || {
+        let begun = complete.iter().filter_map(|sidecar| Some((*sidecar, sidecar.from.as_ref()?)));
+        begun.map(|(sidecar, from)| ((&sidecar.writer, &sidecar.meta.signal, from), sidecar))
+    };
+    let rank = |sidecar: &Sidecar| (sidecar.wal.sequence, sidecar.siblings.iter().max().cloned());
+    for (key, sidecar) in flushes() {
+        let held = last.entry(key).or_insert(sidecar);
+        if rank(held) < rank(sidecar) {
+            *held = sidecar;
+        }
+    }
+    let is_older = |(key, sidecar): &(_, &Sidecar)| {
+        last.get(key).is_some_and(|held| held.siblings != sidecar.siblings)
+    };
+    flushes().filter(is_older).map(|(_, sidecar)| sidecar.meta.id.clone()).collect()
 }
 
 /// The object, or in words why it cannot be used.

@@ -124,7 +124,11 @@ impl AttributeFile {
             for &item in self.shapes.get(number) {
                 match item.checked_sub(1) {
                     None => rest_wanted = true,
-                    Some(column) => wanted[usize::from(column)] = true,
+                    Some(column) => {
+                        if let Some(wanted) = wanted.get_mut(usize::from(column)) {
+                            *wanted = true;
+                        }
+                    }
                 }
             }
         }

@@ -55,6 +55,7 @@ pub(crate) struct AttributePlanner {
     records: u64,
 }
 
+#[expect(clippy::indexing_slicing, reason = "a kind is one of four")]
 impl AttributePlanner {
     /// Counts one record.
     pub(crate) fn observe(&mut self, attributes: AttributesRef<'_>) {
@@ -160,6 +161,7 @@ pub(crate) struct AttributesBuilder {
     pushed: u64,
 }
 
+#[expect(clippy::indexing_slicing, reason = "columns are those of the plan")]
 impl AttributesBuilder {
     pub(crate) fn new(plan: Arc<AttributePlan>) -> AttributesBuilder {
         let typed = plan.keys.iter().map(|(_, kind)| ColumnBuilder::new(*kind)).collect();
@@ -358,7 +360,10 @@ fn parse_simple(key_value: &[u8]) -> Option<(&[u8], Simple<'_>)> {
             let (text, rest) = take_bytes(value, 0x0a)?;
             rest.is_empty().then_some(Simple::Text(text))?
         }
-        0x10 if content.len() == 1 && content[0] < 2 => Simple::Bool(content[0] == 1),
+        0x10 => {
+            let [flag @ (0 | 1)] = content else { return None };
+            Simple::Bool(*flag == 1)
+        }
         0x18 => {
             let mut reader = Reader::new(content);
             let int = reader.varint().ok()?;
@@ -385,7 +390,7 @@ fn take_bytes(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     if length < 0x80 {
         return rest.split_at_checked(usize::from(length));
     }
-    let mut reader = Reader::new(&bytes[1..]);
+    let mut reader = Reader::new(bytes.get(1..)?);
     let length = usize::try_from(reader.varint().ok()?).ok()?;
     bytes.get(1 + reader.offset()..)?.split_at_checked(length)
 }

@@ -3,6 +3,8 @@
 //! Strings start as a dictionary and turn into plain ones when they do not repeat; what decides is
 //! looked at when the number of values passes a power of two.
 
+#![expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
+
 use std::ops::Range;
 
 use super::Kind;

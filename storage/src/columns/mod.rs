@@ -6,6 +6,9 @@
 //! and attributes; it knows neither logs nor spans, and nothing of indexes.
 //! Format: FORMAT.md, "Parquet files of logs and traces".
 
+// Bytes from disk are read here: they are looked at with `get`.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
 mod assemble;
 mod attributes;
 mod builder;

@@ -64,6 +64,7 @@ fn load(bytes: &[u8], start: usize) -> u64 {
 }
 
 /// Appends `values` as a hybrid of runs and packed groups of eight.
+#[expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
 pub(super) fn put_hybrid(out: &mut Vec<u8>, values: &[u32], width: u32) {
     let mut literals = 0;
     let mut at = 0;
@@ -171,7 +172,8 @@ pub(super) fn get_hybrid(bytes: &[u8], count: usize, width: u32) -> Option<Vec<u
             let run = usize::try_from(header >> 1).ok()?.min(wanted);
             let mut raw = [0u8; 4];
             let start = reader.offset();
-            raw[..value_bytes].copy_from_slice(bytes.get(start..start + value_bytes)?);
+            raw.get_mut(..value_bytes)?
+                .copy_from_slice(bytes.get(start..start.checked_add(value_bytes)?)?);
             reader.skip(value_bytes)?;
             values.extend(std::iter::repeat_n(u32::from_le_bytes(raw), run));
             if run == 0 {

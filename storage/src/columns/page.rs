@@ -110,6 +110,7 @@ impl ColumnBlock {
 }
 
 /// Appends definition levels: which rows have a value.
+#[expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
 pub(super) fn put_levels(out: &mut Vec<u8>, present: impl ExactSizeIterator<Item = bool>) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
@@ -127,6 +128,7 @@ pub(super) fn put_numbers(out: &mut Vec<u8>, numbers: &[u32], dictionary_len: us
 }
 
 /// Appends the lengths of `strings` and then the strings.
+#[expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
 pub(super) fn put_strings(out: &mut Vec<u8>, data: &[u8], ends: &[u32], first: u32) {
     let mut start = first;
     let lengths = ends.iter().map(|&end| i64::from(end - std::mem::replace(&mut start, end)));
@@ -319,7 +321,7 @@ pub(super) fn look_up(
         Dictionary::Strings(strings) => known(strings.len())
             .then(|| BlockValues::Dictionary { dictionary: strings.clone(), numbers }),
         Dictionary::Words(words) if known(words.len()) => {
-            let words = numbers.iter().map(|&number| words[number as usize]);
+            let words = numbers.iter().filter_map(|&number| words.get(number as usize).copied());
             Some(match kind {
                 Kind::Double => BlockValues::Double(words.map(f64::from_bits).collect()),
                 _ => BlockValues::Int(words.map(|word| word as i64).collect()),

@@ -51,6 +51,7 @@ pub(crate) struct SpansBuilder {
     pub(super) ends: Vec<u32>,
 }
 
+#[expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
 impl SpansBuilder {
     #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8]) {
@@ -97,6 +98,7 @@ pub(crate) struct Interner {
     slots: Vec<(u32, u32)>,
 }
 
+#[expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
 impl Interner {
     pub(crate) fn len(&self) -> usize {
         self.strings.len()

@@ -1,5 +1,7 @@
 //! Writes an ID index.
 
+#![expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
+
 use super::bits::{BitWriter, width};
 
 /// First bytes of an index.

@@ -7,6 +7,9 @@
 //! the numbers they lead to, so that absence costs one small read or none at all.
 //! Format: FORMAT.md, "ID index".
 
+// Bytes from disk are read here: they are looked at with `get`.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
 mod bits;
 mod build;
 mod fields;

@@ -77,7 +77,7 @@ impl<'a> OneId<'a> {
         let trimmed = text.trim().as_bytes();
         let number = parse_number(trimmed);
         let last = match number {
-            Some(number) => Some(b"0123456789abcdef"[(number & 15) as usize]),
+            Some(number) => b"0123456789abcdef".get((number & 15) as usize).copied(),
             None => trimmed.last().map(u8::to_ascii_lowercase),
         };
         OneId { text, number, last }

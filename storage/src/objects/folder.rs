@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use crate::StorageError;
 use crate::files::Files;
 use crate::objects::ObjectEntry;
+use crate::{Components, StorageError, Threads};
 
 /// Names that end so are writes in progress, or were when the process ended.
 const STAGED: &str = ".tmp";
@@ -22,13 +22,20 @@ const DEPTH_MAX: usize = 8;
 pub(crate) struct Folder {
     root: PathBuf,
     files: Arc<dyn Files>,
+    threads: Threads,
     staged: AtomicU64,
 }
 
 impl Folder {
-    pub(crate) fn open(root: PathBuf, files: Arc<dyn Files>) -> Result<Folder, StorageError> {
+    pub(crate) fn open(root: PathBuf, components: &Components) -> Result<Folder, StorageError> {
+        let (files, threads) = (Arc::clone(&components.files), components.threads.clone());
         files.create_folder(&root).map_err(|error| StorageError::io(root.display(), error))?;
-        Ok(Folder { root, files, staged: AtomicU64::new(0) })
+        Ok(Folder { root, files, threads, staged: AtomicU64::new(0) })
+    }
+
+    /// Where calls to this are made.
+    pub(crate) fn threads(&self) -> &Threads {
+        &self.threads
     }
 
     /// Removes what earlier processes did not finish. The caller holds the data folder's lock.

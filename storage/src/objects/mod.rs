@@ -20,7 +20,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use url::Url;
 
-use crate::{Components, ErrorKind, Options, StorageError};
+use crate::{Components, ErrorKind, Options, StorageError, Threads};
 
 pub(crate) use cache::ChunkCache;
 use folder::Folder;
@@ -57,6 +57,7 @@ pub(crate) struct Bucket {
     store: Arc<dyn ObjectStore>,
     prefix: ObjectPath,
     runtime: tokio::runtime::Handle,
+    threads: Threads,
 }
 
 impl Objects {
@@ -68,14 +69,15 @@ impl Objects {
         components: &Components,
     ) -> Result<Objects, StorageError> {
         let runtime = tokio::runtime::Handle::current();
+        let threads = components.threads.clone();
         if let Some(store) = &components.object_store {
             let store = Arc::clone(store);
             let prefix = ObjectPath::default();
-            return Ok(Objects::Bucket(Arc::new(Bucket { store, prefix, runtime })));
+            return Ok(Objects::Bucket(Arc::new(Bucket { store, prefix, runtime, threads })));
         }
         let Some(address) = &options.bucket else {
             let root = options.data_dir.join("store");
-            let folder = Folder::open(root, Arc::clone(&components.files))?;
+            let folder = Folder::open(root, components)?;
             return Ok(Objects::Folder(Arc::new(folder)));
         };
         let invalid =
@@ -84,7 +86,7 @@ impl Objects {
         let settings = options.bucket_options.iter().map(|(name, value)| (name, value.clone()));
         let (store, prefix) = object_store::parse_url_opts(&url, settings)
             .map_err(|error| invalid(error.to_string()))?;
-        Ok(Objects::Bucket(Arc::new(Bucket { store: store.into(), prefix, runtime })))
+        Ok(Objects::Bucket(Arc::new(Bucket { store: store.into(), prefix, runtime, threads })))
     }
 
     /// Removes what writes that were cut short have left. The caller holds the folder's lock.
@@ -92,7 +94,7 @@ impl Objects {
         match self {
             Objects::Folder(folder) => {
                 let folder = Arc::clone(folder);
-                blocking(move || folder.remove_staged()).await
+                folder.threads().clone().blocking(move || folder.remove_staged()).await
             }
             // A bucket shows whole objects only.
             Objects::Bucket(_) => Ok(()),
@@ -104,7 +106,7 @@ impl Objects {
         match self {
             Objects::Folder(folder) => {
                 let (folder, path) = (Arc::clone(folder), path.to_owned());
-                blocking(move || folder.put(&path, &content)).await
+                folder.threads().clone().blocking(move || folder.put(&path, &content)).await
             }
             Objects::Bucket(bucket) => {
                 let place = bucket.place(path);
@@ -122,7 +124,7 @@ impl Objects {
             Objects::Folder(folder) => {
                 let (folder, path, content) =
                     (Arc::clone(folder), path.to_owned(), content.clone());
-                blocking(move || folder.create(&path, &content)).await?
+                folder.threads().clone().blocking(move || folder.create(&path, &content)).await?
             }
             Objects::Bucket(bucket) => {
                 let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
@@ -148,7 +150,7 @@ impl Objects {
         match self {
             Objects::Folder(folder) => {
                 let (folder, path) = (Arc::clone(folder), path.to_owned());
-                blocking(move || folder.get(&path)).await
+                folder.threads().clone().blocking(move || folder.get(&path)).await
             }
             Objects::Bucket(bucket) => {
                 let content = async { bucket.store.get(&bucket.place(path)).await?.bytes().await };
@@ -166,7 +168,7 @@ impl Objects {
         let mut entries = match self {
             Objects::Folder(folder) => {
                 let (folder, prefix) = (Arc::clone(folder), prefix.to_owned());
-                blocking(move || folder.list(&prefix)).await?
+                folder.threads().clone().blocking(move || folder.list(&prefix)).await?
             }
             Objects::Bucket(bucket) => {
                 let listed = bucket.store.list(Some(&bucket.place(prefix)));
@@ -186,7 +188,7 @@ impl Objects {
         match self {
             Objects::Folder(folder) => {
                 let (folder, path) = (Arc::clone(folder), path.to_owned());
-                blocking(move || folder.delete(&path)).await
+                folder.threads().clone().blocking(move || folder.delete(&path)).await
             }
             Objects::Bucket(bucket) => match bucket.store.delete(&bucket.place(path)).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -224,6 +226,10 @@ impl Bucket {
     fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
         let (store, place) = (Arc::clone(&self.store), self.place(path));
         let length = range.end - range.start;
+        if let Threads::Inline(_) = self.threads {
+            let read = futures::executor::block_on(store.get_range(&place, range));
+            return whole_range(path, read, length);
+        }
         let (answer, answered) = std::sync::mpsc::sync_channel(1);
         self.runtime.spawn(async move {
             // The reader may have gone.
@@ -232,23 +238,22 @@ impl Bucket {
         let read = answered
             .recv()
             .map_err(|_| StorageError::new(ErrorKind::Unavailable, "the runtime has shut down"))?;
-        let content = read.map_err(|error| match error {
-            object_store::Error::NotFound { .. } => StorageError::corrupt(path, "it is missing"),
-            error => StorageError::io(path, error),
-        })?;
-        if content.len() as u64 != length {
-            return Err(StorageError::corrupt(path, "it is too short"));
-        }
-        Ok(content)
+        whole_range(path, read, length)
     }
 }
 
-/// Runs file work where it may block.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
-) -> Result<T, StorageError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(error) => Err(StorageError::io("file work", error)),
+/// What a read of a bucket gave, if it is as long as was asked.
+fn whole_range(
+    path: &str,
+    read: object_store::Result<Bytes>,
+    length: u64,
+) -> Result<Bytes, StorageError> {
+    let content = read.map_err(|error| match error {
+        object_store::Error::NotFound { .. } => StorageError::corrupt(path, "it is missing"),
+        error => StorageError::io(path, error),
+    })?;
+    if content.len() as u64 != length {
+        return Err(StorageError::corrupt(path, "it is too short"));
     }
+    Ok(content)
 }

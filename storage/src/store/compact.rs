@@ -18,6 +18,8 @@ use crate::{ErrorKind, StorageError};
 
 /// How often segments are looked at.
 const TICK: Duration = Duration::from_secs(5);
+/// So many panics of a merge, and its inputs are merged no more.
+const PANICS_MAX: u32 = 2;
 /// The pause after a failed merge.
 const PAUSE: Duration = Duration::from_secs(60);
 
@@ -28,6 +30,7 @@ impl<E: SignalEngine> Shard<E> {
         let mut pause = TICK;
         loop {
             tokio::select! {
+                biased;
                 _ = stop.wait_for(|stop| *stop) => return,
                 () = tokio::time::sleep(pause) => {}
             }
@@ -102,7 +105,10 @@ impl<E: SignalEngine> Shard<E> {
             let opened: Result<Vec<_>, _> = inputs.iter().map(|handle| handle.get()).collect();
             E::merge(&opened?, &ctx)
         });
-        let segments = merged.await??;
+        let segments = match merged.await {
+            Ok(merged) => merged?,
+            Err(panic) => return Err(self.panicked(plan, &panic)),
+        };
         let received = handles.iter().map(|handle| handle.meta.received_max_ns).max();
         let output = Output {
             tenant: tenant.id.clone(),
@@ -115,7 +121,9 @@ impl<E: SignalEngine> Shard<E> {
             return Ok(());
         }
         let (replaces, level) = (plan.inputs.clone(), plan.level);
-        let origin = Origin { level, replaces, ..Origin::default() };
+        // The flushes that it replaces take their watermarks with them.
+        let wal = self.core.catalog.watermark(E::SIGNAL);
+        let origin = Origin { level, replaces, wal, from: None };
         let uploaded = self.core.upload(E::SIGNAL.as_str(), vec![output], &origin).await?;
         let committed = self.replace(tenant, &plan.inputs, uploaded.metas.clone()).await;
         // Where the commit failed, the files are left to garbage collection: it may have succeeded.
@@ -125,6 +133,18 @@ impl<E: SignalEngine> Shard<E> {
         let bytes = handles.iter().map(|handle| bytes_of(&handle.meta)).sum();
         Counters::add(&self.core.counters.compacted_bytes, bytes);
         Ok(())
+    }
+
+    /// A merge that panicked is tried once more; then its inputs are left alone.
+    fn panicked(&self, plan: &Plan, panic: &StorageError) -> StorageError {
+        let first = plan.inputs.first().cloned().unwrap_or_default();
+        let mut panics = self.merge_panics.lock();
+        let count = panics.entry(first.clone()).or_default();
+        *count += 1;
+        if *count < PANICS_MAX {
+            return panic.clone();
+        }
+        StorageError::corrupt(first, panic)
     }
 
     /// Puts `added` in the place of `removed`, in the catalog and then in the view.

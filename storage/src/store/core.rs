@@ -87,6 +87,8 @@ pub(crate) struct Origin {
     pub(crate) level: u8,
     pub(crate) replaces: Vec<String>,
     pub(crate) wal: Watermark,
+    /// What segments held of the log before a flush.
+    pub(crate) from: Option<Watermark>,
 }
 
 /// Encoded segments of one tenant.
@@ -178,7 +180,7 @@ impl Core {
                     received_max_ns: output.received_max_ns,
                     files: Vec::new(),
                     stats: hex::encode(&segment.stats),
-                    wal_sequence_max: origin.wal.sequence,
+                    wal_sequence_max: if origin.level == 0 { origin.wal.sequence } else { 0 },
                 };
                 self.uploading.lock().insert(meta.id.clone());
                 metas.push(meta.clone());
@@ -213,6 +215,7 @@ impl Core {
                 replaces: origin.replaces.clone(),
                 writer: self.catalog.writer().to_owned(),
                 wal: origin.wal.clone(),
+                from: origin.from.clone(),
             })?;
             self.objects.put(&format!("{}.meta", segment_base(meta)), content).await?;
         }

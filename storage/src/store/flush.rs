@@ -116,7 +116,7 @@ impl<E: SignalEngine> Shard<E> {
     /// entries worthless for that.
     async fn save_recent(self: &Arc<Self>) -> bool {
         let shard = Arc::clone(self);
-        let saved = crate::objects::blocking(move || {
+        let saved = self.core.components.threads.blocking(move || {
             let files = shard.core.components.files.as_ref();
             let saved = shard.dedup.save(files, shard.core.now_ns());
             saved.map_err(|error| StorageError::io("recent request hashes", error))
@@ -143,7 +143,8 @@ impl<E: SignalEngine> Shard<E> {
                 segments,
             });
         }
-        let origin = Origin { wal: frozen.watermark.clone(), ..Origin::default() };
+        let from = Some(self.core.catalog.watermark(E::SIGNAL));
+        let origin = Origin { wal: frozen.watermark.clone(), from, ..Origin::default() };
         self.core.upload(E::SIGNAL.as_str(), outputs, &origin).await
     }
 
@@ -167,7 +168,7 @@ impl<E: SignalEngine> Shard<E> {
     /// Removes log files that segments stand for. `idle`: nothing will be logged any more.
     pub(super) async fn truncate(self: &Arc<Self>, watermark: &Watermark, idle: bool) {
         let (shard, watermark) = (Arc::clone(self), watermark.clone());
-        let truncated = crate::objects::blocking(move || {
+        let truncated = self.core.components.threads.blocking(move || {
             let before = shard.wal.bytes();
             shard.wal.truncate(&watermark, idle)?;
             shard.core.admission.sub_log_bytes(before.saturating_sub(shard.wal.bytes()));
@@ -197,6 +198,7 @@ impl<E: SignalEngine> Shard<E> {
         let mut pause = TICK;
         loop {
             tokio::select! {
+                biased;
                 _ = stop.wait_for(|stop| *stop) => return,
                 () = self.wake.notified(), if pause == TICK => {}
                 () = tokio::time::sleep(pause) => {}

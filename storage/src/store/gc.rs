@@ -9,12 +9,13 @@ use std::sync::Weak;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::catalog::{CHECKPOINTS_KEPT, Checkpoint, Named, parse_path, unseal};
+use crate::catalog::{CHECKPOINTS_KEPT, Checkpoint, Named, Sidecar, parse_path, unseal};
 use crate::objects::ObjectEntry;
 use crate::store::core::Counters;
 use crate::{StorageError, Store};
 
 const TICK: Duration = Duration::from_secs(10);
+const SIDECAR: &str = ".meta";
 /// Ticks between passes of retention and garbage collection.
 const PASS_TICKS: u64 = 30;
 /// A clock that moves this much more or less than time does has jumped. Units: ns.
@@ -57,6 +58,7 @@ pub(super) async fn upkeep(store: Weak<Store>) {
     let mut ticks = 0u64;
     loop {
         tokio::select! {
+            biased;
             _ = stop.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(TICK) => {}
         }
@@ -133,16 +135,37 @@ impl Store {
             if since > before || (is_orphan && !core.catalog.problems().is_empty()) {
                 continue;
             }
+            // Its sidecar tells that the set of its living siblings was whole.
+            let stays = !is_orphan && self.has_sibling(&entries, &live).await?;
             for entry in &entries {
-                core.objects.delete(&entry.path).await?;
+                if !(stays && entry.path.ends_with(SIDECAR)) {
+                    core.objects.delete(&entry.path).await?;
+                }
             }
             if is_orphan {
                 Counters::add(&core.counters.orphans_removed, entries.len() as u64);
             }
-            gone.push(id);
+            if !stays {
+                gone.push(id);
+            }
         }
         core.catalog.forget(&gone);
         self.prune_catalog(before).await
+    }
+
+    /// Whether one of the segments that were made together with this one is still listed.
+    async fn has_sibling(
+        &self,
+        entries: &[ObjectEntry],
+        live: &BTreeSet<String>,
+    ) -> Result<bool, StorageError> {
+        for entry in entries.iter().filter(|entry| entry.path.ends_with(SIDECAR)) {
+            let Some(content) = self.core.objects.get(&entry.path).await? else { continue };
+            if let Ok(sidecar) = unseal::<Sidecar>(&entry.path, &content) {
+                return Ok(sidecar.siblings.iter().any(|id| live.contains(id)));
+            }
+        }
+        Ok(false)
     }
 
     /// Deletes commits and checkpoints that the newest checkpoints stand for.

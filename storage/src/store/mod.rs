@@ -12,6 +12,7 @@ mod engine;
 mod engines;
 mod flush;
 mod gc;
+mod identity;
 mod open;
 mod shard;
 mod start;
@@ -19,6 +20,10 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod verify;
+
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use verify::verify as verify_with;
+pub use verify::{Damage, FileKind, Tally, Verified};
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -31,6 +36,7 @@ use tokio::task::JoinHandle;
 
 use crate::files::FileLock;
 use crate::store::core::Core;
+pub(crate) use crate::store::core::segment_base;
 use crate::store::engines::{Logs, Metrics, Traces};
 use crate::store::shard::{Shard, Stage};
 use crate::{
@@ -87,16 +93,6 @@ pub struct StoreStats {
     pub counters: Vec<Figure>,
     /// Sums and counts: a name ends in `_sum` or `_count`.
     pub summaries: Vec<Figure>,
-}
-
-/// What `verify` found.
-#[derive(Debug, Clone, Default)]
-pub struct Verified {
-    pub files: u64,
-    pub bytes: u64,
-    pub log_entries: u64,
-    /// One line for each thing that is wrong: file, offset, why.
-    pub problems: Vec<String>,
 }
 
 /// See the crate's docs.
@@ -311,12 +307,30 @@ impl Store {
 
     /// Reads every file and checks every checksum. Works on a store that is not being served.
     pub async fn verify(options: &Options) -> Result<Verified, StorageError> {
-        verify::verify(options).await
+        verify::verify(options, &verify::on_disk()).await
     }
 
     #[must_use]
     pub fn stats(&self) -> StoreStats {
         stats::stats(self)
+    }
+
+    /// Returns when the process should end and start anew, and says why: a sync of the log has
+    /// failed, so that only a new start, which reads what is really there, can tell what it holds.
+    /// What was acknowledged is in the log.
+    pub async fn until_fatal(&self) -> String {
+        let [mut metrics, mut logs, mut traces] = [
+            self.metrics.wal.sync_failed(),
+            self.logs.wal.sync_failed(),
+            self.traces.wal.sync_failed(),
+        ];
+        // The senders live as long as the store does.
+        let why = tokio::select! {
+            why = metrics.wait_for(Option::is_some) => why.ok().and_then(|why| why.clone()),
+            why = logs.wait_for(Option::is_some) => why.ok().and_then(|why| why.clone()),
+            why = traces.wait_for(Option::is_some) => why.ok().and_then(|why| why.clone()),
+        };
+        format!("the log could not be synced: {}", why.unwrap_or_default())
     }
 
     /// Stops taking writes, flushes, and returns when all is on disk.
@@ -366,13 +380,14 @@ impl<E: engine::SignalEngine> Shard<E> {
     /// Ends the log; its files go where segments hold all of them.
     async fn close_log(self: &Arc<Self>) {
         let shard = Arc::clone(self);
-        let stopped = crate::objects::blocking(move || {
+        let stopped = self.core.components.threads.blocking(move || {
             shard.wal.stop();
             Ok(())
         });
         if let Err(error) = stopped.await {
             tracing::error!(%error, "the log did not end well");
         }
+        self.wal.ended().await;
         let watermark = self.core.catalog.watermark(E::SIGNAL);
         self.truncate(&watermark, true).await;
     }

@@ -1,7 +1,6 @@
 //! Opening a store: lock, identity, catalog, then the logs.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -11,16 +10,17 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::catalog::Catalog;
-use crate::files::{self, FileLock, Files};
-use crate::objects::{ChunkCache, Objects, Quarantine, blocking};
+use crate::files::{self, FileLock};
+use crate::objects::{ChunkCache, Objects, Quarantine};
 use crate::store::admission::Admission;
 use crate::store::core::{Core, Counters};
 use crate::store::engine::SignalEngine;
 use crate::store::engines::{Logs, Metrics, Traces};
+use crate::store::identity;
 use crate::store::shard::Shard;
 use crate::store::start::Unwrap;
 use crate::store::{Replay, unavailable};
-use crate::{Components, Options, Pool, StorageError, Store};
+use crate::{Components, Options, Pool, StorageError, Store, Threads};
 
 pub(super) async fn open(
     options: Options,
@@ -76,7 +76,8 @@ pub(super) struct DataFolder {
 
 async fn prepare(options: &Options, components: &Components) -> Result<DataFolder, StorageError> {
     let (folder, components) = (options.data_dir.clone(), components.clone());
-    blocking(move || {
+    let threads = components.threads.clone();
+    let prepared = threads.blocking(move || {
         let files = components.files.as_ref();
         let context = |error| StorageError::io(folder.display(), error);
         files.create_folder(&folder).map_err(context)?;
@@ -87,27 +88,14 @@ async fn prepare(options: &Options, components: &Components) -> Result<DataFolde
             _ => context(error),
         })?;
         let fresh = format!("{:016x}", components.random.next_u64());
-        let writer = read_or_create(files, &folder.join("writer"), &fresh).map_err(context)?;
+        let writer =
+            identity::read_or_create(files, &folder.join("writer"), &fresh).map_err(context)?;
         let marker = folder.join("running");
         let was_unclean = files.read(&marker).is_ok();
         files::replace(files, &marker, b"").map_err(context)?;
         Ok(DataFolder { lock, writer, was_unclean })
-    })
-    .await
-}
-
-fn read_or_create(files: &dyn Files, path: &Path, fresh: &str) -> io::Result<String> {
-    let present = match files.read(path) {
-        Ok(present) => String::from_utf8(present).unwrap_or_default(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error),
-    };
-    let is_name = present.len() == 16 && present.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_name {
-        return Ok(present);
-    }
-    files::replace(files, path, fresh.as_bytes())?;
-    Ok(fresh.to_owned())
+    });
+    prepared.await
 }
 
 fn core(options: Options, components: Components, objects: Objects, catalog: Catalog) -> Core {
@@ -121,10 +109,10 @@ fn core(options: Options, components: Components, objects: Objects, catalog: Cat
         cache: Arc::new(ChunkCache::new(options.cache_bytes_max)),
         admission: Admission::default(),
         counters: Counters::default(),
-        pool: Pool::new(options.pool_threads),
-        ingest_pool: Pool::new(options.pool_threads),
-        flush_pool: Pool::new(options.pool_threads),
-        compaction_pool: Pool::new(1),
+        pool: Pool::on(&components.threads, options.pool_threads),
+        ingest_pool: Pool::on(&components.threads, options.pool_threads),
+        flush_pool: Pool::on(&components.threads, options.pool_threads),
+        compaction_pool: Pool::on(&components.threads, 1),
         id_fields: options.id_fields.iter().map(plain).collect(),
         stop: watch::Sender::new(false),
         freed: Notify::new(),
@@ -146,10 +134,13 @@ pub(super) fn spawn<E: SignalEngine>(
     tasks: &mut Vec<JoinHandle<()>>,
 ) {
     let (starting, replay) = (Arc::clone(shard), Arc::clone(replay));
-    let runtime = tokio::runtime::Handle::current();
-    tasks.push(tokio::task::spawn_blocking(move || {
-        starting.start(replay.as_ref(), unwrap, &runtime);
-    }));
+    tasks.push(match &shard.core.components.threads {
+        Threads::Real => {
+            let runtime = tokio::runtime::Handle::current();
+            tokio::task::spawn_blocking(move || starting.start(replay.as_ref(), unwrap, &runtime))
+        }
+        Threads::Inline(_) => tokio::spawn(starting.start_inline(replay, unwrap)),
+    });
     tasks.push(tokio::spawn(Arc::clone(shard).flush_when_due()));
     tasks.push(tokio::spawn(Arc::clone(shard).compact_when_due()));
 }

@@ -44,7 +44,8 @@ pub(super) struct Shard<E: SignalEngine> {
     pub(super) wal: Wal,
     pub(super) dedup: Arc<Dedup>,
     pub(super) gate: RwLock<()>,
-    pub(super) tenants: RwLock<HashMap<TenantId, Arc<Tenant<E>>>>,
+    /// In an order that the same writes always give.
+    pub(super) tenants: RwLock<BTreeMap<TenantId, Arc<Tenant<E>>>>,
     /// Frozen and not yet in the catalog, oldest first.
     pub(super) frozen: Mutex<VecDeque<Arc<Frozen<E>>>>,
     /// Held while a flush is under way.
@@ -62,6 +63,8 @@ pub(super) struct Shard<E: SignalEngine> {
     pub(super) unread: Mutex<Vec<UnreadPart>>,
     /// Segments whose merge failed in this process.
     pub(super) unmergeable: Mutex<std::collections::BTreeSet<String>>,
+    /// By the first input of a merge, how often it panicked.
+    pub(super) merge_panics: Mutex<BTreeMap<String, u32>>,
 }
 
 /// One tenant's data of one signal.
@@ -119,6 +122,7 @@ impl<E: SignalEngine> Shard<E> {
             oldest_ns: AtomicU64::new(0),
             unread: Mutex::default(),
             unmergeable: Mutex::default(),
+            merge_panics: Mutex::default(),
             core,
         });
         shard.sync_views();

@@ -41,6 +41,44 @@ impl<E: SignalEngine> Shard<E> {
             self.stage.send_replace(Stage::Replaying);
             self.replay_log(scan, &doubled, replay, unwrap, runtime)
         });
+        self.started(outcome);
+    }
+
+    /// The same in a task, for simulations.
+    pub(super) async fn start_inline(self: Arc<Self>, replay: Arc<dyn Replay>, unwrap: Unwrap<E>) {
+        let outcome = match self.open_log() {
+            Ok((scan, doubled)) => {
+                self.stage.send_replace(Stage::Replaying);
+                self.replay_inline(scan, &doubled, replay.as_ref(), unwrap).await
+            }
+            Err(error) => Err(error),
+        };
+        self.started(outcome);
+    }
+
+    async fn replay_inline(
+        self: &Arc<Self>,
+        scan: LogScan,
+        doubled: &BTreeSet<u64>,
+        replay: &dyn Replay,
+        unwrap: Unwrap<E>,
+    ) -> Result<(), StorageError> {
+        let mut entries = Vec::new();
+        let read = self.wal.replay(scan, |entry| entries.push(entry));
+        for entry in entries {
+            self.core.components.threads.blocking(|| Ok(())).await?;
+            let batch = decode_new::<E>(&entry, doubled, replay, unwrap);
+            self.replay_entry(entry, batch);
+            if self.core.is_memory_full()
+                && let Err(error) = self.flush().await
+            {
+                tracing::warn!(%error, "replay goes on in memory: a flush has to wait");
+            }
+        }
+        read
+    }
+
+    fn started(&self, outcome: Result<(), StorageError>) {
         match outcome {
             Ok(()) => {
                 self.stage.send_replace(Stage::Ready);
@@ -111,11 +149,7 @@ impl<E: SignalEngine> Shard<E> {
             let decoder = scope.spawn(move || {
                 self.wal.replay(scan, |entry| {
                     if !self.core.is_stopping() {
-                        let batch = if doubled.contains(&entry.sequence) {
-                            Decoded::Twin
-                        } else {
-                            decode::<E>(&entry, replay, unwrap)
-                        };
+                        let batch = decode_new::<E>(&entry, doubled, replay, unwrap);
                         // Whoever takes them lives as long as this thread.
                         let _taken = decoded.send((entry, batch));
                     }
@@ -173,6 +207,19 @@ impl<E: SignalEngine> Shard<E> {
             tracing::warn!(%error, "the entry could not be copied aside");
         }
     }
+}
+
+/// Decodes an entry unless its like came before.
+fn decode_new<E: SignalEngine>(
+    entry: &Replayed,
+    doubled: &BTreeSet<u64>,
+    replay: &dyn Replay,
+    unwrap: Unwrap<E>,
+) -> Decoded<E::Batch> {
+    if doubled.contains(&entry.sequence) {
+        return Decoded::Twin;
+    }
+    decode::<E>(entry, replay, unwrap)
 }
 
 fn decode<E: SignalEngine>(

@@ -48,6 +48,7 @@ fn bucket_of(hash: u32, buckets: usize) -> usize {
 }
 
 /// Builds the section of the filters of all blocks. `blocks` holds each block's hashes.
+#[expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
 pub(super) fn build(blocks: &[Vec<u32>], bits_per_token: usize) -> Vec<u8> {
     let tokens_max = blocks.iter().map(Vec::len).max().unwrap_or(0);
     let buckets = (tokens_max * bits_per_token).div_ceil(BUCKET_BITS).max(1);

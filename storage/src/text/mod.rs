@@ -6,6 +6,9 @@
 //! in the filters. Both may say "maybe", neither ever says "no" where the text is: whoever asks
 //! verifies on the data. Format: FORMAT.md, "Text index".
 
+// Bytes from disk are read here: they are looked at with `get`.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
 mod filter;
 #[cfg(test)]
 mod tests;
@@ -67,7 +70,7 @@ impl TextIndexBuilder {
     #[inline]
     pub(crate) fn add(&mut self, text: &[u8]) {
         for_each_token(text, |range| {
-            let token = &text[range];
+            let token = text.get(range).unwrap_or_default();
             let hash = token_hash(token);
             if self.met.insert(hash)
                 && let Some(words) = &mut self.words
@@ -242,6 +245,7 @@ struct HashSet64 {
     list: Vec<u64>,
 }
 
+#[expect(clippy::indexing_slicing, reason = "a hash is masked by the number of slots")]
 impl HashSet64 {
     /// Whether `hash` is new.
     #[inline]

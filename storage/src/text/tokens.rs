@@ -9,6 +9,7 @@ use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// 1 for bytes that tokens are made of.
+#[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
 static IN_TOKEN: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -21,6 +22,7 @@ static IN_TOKEN: [bool; 256] = {
 };
 
 #[inline]
+#[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
 pub(crate) fn in_token(byte: u8) -> bool {
     IN_TOKEN[byte as usize]
 }
@@ -28,14 +30,15 @@ pub(crate) fn in_token(byte: u8) -> bool {
 /// Calls `take` with the place of each token of `text`.
 #[inline]
 pub(crate) fn for_each_token(text: &[u8], mut take: impl FnMut(Range<usize>)) {
+    let is_in = |at: usize| text.get(at).is_some_and(|&byte| in_token(byte));
     let mut at = 0;
     while at < text.len() {
-        if !in_token(text[at]) {
+        if !is_in(at) {
             at += 1;
             continue;
         }
         let start = at;
-        while at < text.len() && in_token(text[at]) {
+        while is_in(at) {
             at += 1;
         }
         take(start..at);
@@ -66,7 +69,7 @@ impl NeedleTokens {
     pub(crate) fn of_substring(needle: &[u8]) -> NeedleTokens {
         let mut tokens = NeedleTokens::default();
         for_each_token(needle, |range| {
-            let token = needle[range.clone()].to_vec();
+            let token = needle.get(range.clone()).unwrap_or_default().to_vec();
             match (range.start == 0, range.end == needle.len()) {
                 (true, true) => tokens.inside = Some(token),
                 (true, false) => tokens.first = Some(token),
@@ -80,7 +83,7 @@ impl NeedleTokens {
     /// Of a text that is known as a whole.
     pub(crate) fn of_text(text: &[u8]) -> NeedleTokens {
         let mut tokens = NeedleTokens::default();
-        for_each_token(text, |range| tokens.whole.push(text[range].to_vec()));
+        for_each_token(text, |range| tokens.whole.extend(text.get(range).map(<[u8]>::to_vec)));
         tokens
     }
 }

@@ -154,7 +154,13 @@ pub(super) fn scan(bytes: &[u8], salt: u64) -> Scan {
         }
     }
     found.used_bytes = at.min(bytes.len());
-    found.tail = bad;
+    // A whole header of another file: it was put in this one's place.
+    let is_foreign = FileHeader::decode(bytes).is_some_and(|header| header.salt != salt);
+    if is_foreign {
+        found.damaged.extend(bad);
+    } else {
+        found.tail = bad;
+    }
     found
 }
 

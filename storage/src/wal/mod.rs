@@ -23,9 +23,9 @@ use std::time::Duration;
 use model::{Signal, TenantId, Wire};
 use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot, watch};
 
-use crate::{Components, Durability, ErrorKind, Options, StorageError};
+use crate::{Components, Durability, ErrorKind, Options, StorageError, Threads};
 
 pub(crate) use replay::{LogScan, Replayed};
 
@@ -48,7 +48,7 @@ impl Entry {
 }
 
 /// Which entries of a log are in segments: all up to `sequence` but those in `holes`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Watermark {
     pub(crate) sequence: u64,
     /// Closed ranges, ascending.
@@ -62,9 +62,11 @@ impl Watermark {
             && !self.holes.iter().any(|(first, last)| (*first..=*last).contains(&sequence))
     }
 
-    /// All entries up to this one are in segments.
-    pub(crate) fn whole(&self) -> u64 {
-        self.holes.first().map_or(self.sequence, |(first, _)| self.sequence.min(first - 1))
+    /// Whether all entries of a closed range are in segments. A range that ends before it starts
+    /// has none.
+    pub(crate) fn covers_all(&self, first: u64, last: u64) -> bool {
+        let is_free = |hole: &(u64, u64)| hole.1 < first || last < hole.0;
+        last < first || (last <= self.sequence && self.holes.iter().all(is_free))
     }
 }
 
@@ -72,6 +74,7 @@ impl Watermark {
 #[derive(Debug, Clone)]
 pub(crate) struct LogFile {
     pub(crate) path: PathBuf,
+    pub(crate) first_sequence: u64,
     /// Highest sequence number in it; the one before its first where there is none.
     pub(crate) last_sequence: u64,
     /// Bytes used, of those that may have been reserved.
@@ -126,8 +129,12 @@ struct Shared {
     components: Components,
     queue: Mutex<Queue>,
     arrived: Condvar,
+    /// The same for a writer that is a task.
+    arrived_inline: Notify,
     /// Ascending by sequence; the last may be the one being written.
     files: Mutex<Vec<LogFile>>,
+    /// Why a sync failed: what the disk holds of that file nobody knows.
+    sync_failed: watch::Sender<Option<String>>,
     stats: WalStats,
 }
 
@@ -135,7 +142,14 @@ struct Shared {
 #[derive(Debug)]
 pub(crate) struct Wal {
     shared: Arc<Shared>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    writer: Mutex<Option<Running>>,
+}
+
+/// The writer at work.
+#[derive(Debug)]
+enum Running {
+    Thread(JoinHandle<()>),
+    Task(tokio::task::JoinHandle<()>),
 }
 
 impl Wal {
@@ -154,7 +168,9 @@ impl Wal {
                 components: components.clone(),
                 queue: Mutex::new(queue),
                 arrived: Condvar::new(),
+                arrived_inline: Notify::new(),
                 files: Mutex::new(Vec::new()),
+                sync_failed: watch::Sender::new(None),
                 stats: WalStats::default(),
             }),
             writer: Mutex::new(None),
@@ -167,6 +183,11 @@ impl Wal {
 
     pub(crate) fn path(&self) -> &Path {
         &self.shared.settings.folder
+    }
+
+    /// Says why a sync failed, once one has.
+    pub(crate) fn sync_failed(&self) -> watch::Receiver<Option<String>> {
+        self.shared.sync_failed.subscribe()
     }
 
     pub(crate) fn stats(&self) -> &WalStats {
@@ -188,11 +209,15 @@ impl Wal {
         queue.closed = false;
         drop(queue);
         let shared = Arc::clone(&self.shared);
-        let thread = std::thread::Builder::new()
-            .name("wal".to_owned())
-            .spawn(move || writer::run(&shared))
-            .map_err(|error| StorageError::io("the log's thread", error))?;
-        *self.writer.lock() = Some(thread);
+        let running = match &self.shared.components.threads {
+            Threads::Real => std::thread::Builder::new()
+                .name("wal".to_owned())
+                .spawn(move || writer::run(&shared))
+                .map(Running::Thread)
+                .map_err(|error| StorageError::io("the log's thread", error))?,
+            Threads::Inline(_) => Running::Task(tokio::spawn(writer::run_inline(shared))),
+        };
+        *self.writer.lock() = Some(running);
         Ok(())
     }
 
@@ -222,6 +247,7 @@ impl Wal {
             sequence
         };
         self.shared.arrived.notify_one();
+        self.shared.arrived_inline.notify_one();
         match answered.await {
             Ok(Ok(())) => Ok(sequence),
             Ok(Err(error)) => Err(error),
@@ -262,16 +288,22 @@ impl Wal {
     ///
     /// Errors: Io. Files that could not be removed stay until after the next start.
     pub(crate) fn truncate(&self, watermark: &Watermark, idle: bool) -> Result<(), StorageError> {
-        let whole = watermark.whole();
         let mut files = self.shared.files.lock();
-        let count = if idle { files.len() } else { files.len().saturating_sub(1) };
-        let removable =
-            files.iter().take(count).take_while(|file| file.last_sequence <= whole).count();
-        if removable == 0 {
+        let mut left = if idle { files.len() } else { files.len().saturating_sub(1) };
+        let mut gone: Vec<LogFile> = Vec::new();
+        files.retain(|file| {
+            let in_use = left == 0;
+            left = left.saturating_sub(1);
+            let kept = in_use || !watermark.covers_all(file.first_sequence, file.last_sequence);
+            if !kept {
+                gone.push(file.clone());
+            }
+            kept
+        });
+        drop(files);
+        if gone.is_empty() {
             return Ok(());
         }
-        let gone: Vec<LogFile> = files.drain(..removable).collect();
-        drop(files);
         let disk = &self.shared.components.files;
         for file in &gone {
             match disk.remove(&file.path) {
@@ -289,9 +321,20 @@ impl Wal {
     pub(crate) fn stop(&self) {
         self.shared.queue.lock().stopping = true;
         self.shared.arrived.notify_all();
-        if let Some(thread) = self.writer.lock().take() {
+        self.shared.arrived_inline.notify_one();
+        let mut writer = self.writer.lock();
+        if let Some(Running::Thread(thread)) = writer.take_if(|it| matches!(it, Running::Thread(_)))
+        {
             // The thread's panic, if there was one, has closed the queue.
             let _outcome = thread.join();
+        }
+    }
+
+    /// Returns when a stopped writer that is a task has ended.
+    pub(crate) async fn ended(&self) {
+        let writer = self.writer.lock().take();
+        if let Some(Running::Task(task)) = writer {
+            let _outcome = task.await;
         }
     }
 }

@@ -26,8 +26,10 @@ pub(crate) struct LogScan {
     pub(crate) next_sequence: u64,
     /// Damage, for the notices of answers.
     pub(crate) unread: Vec<UnreadPart>,
-    pub(crate) torn_tails: u64,
+    /// Files that end in a write cut short, and where.
+    pub(crate) torn: Vec<(String, usize)>,
     pub(crate) entries: u64,
+    /// Units: bytes.
     pub(crate) bytes: u64,
 }
 
@@ -77,24 +79,36 @@ impl Wal {
             .map_err(|error| StorageError::io(self.path().display(), error))?;
         let mut found = LogScan { next_sequence: watermark.sequence + 1, ..LogScan::default() };
         let mut before = Before { last_sequence: watermark.sequence, tail: None };
-        for entry in &listed {
-            let Some((first_sequence, salt)) = parse_name(&entry.name) else { continue };
+        let mut named = listed.iter().filter_map(|entry| Some((entry, parse_name(&entry.name)?)));
+        let mut next = named.next();
+        while let Some((entry, (first_sequence, salt))) = next {
+            next = named.next();
             let path = self.path().join(&entry.name);
             let bytes = match disk.read(&path) {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     self.damage(&mut found, &entry.name, format!("cannot be read: {error}"));
+                    // Where none follows, as many entries as it has room for.
+                    let most = entry.bytes / frame::FRAME_HEADER_BYTES as u64;
+                    let limit = next.map_or(first_sequence.saturating_add(most), |next| next.1.0);
+                    found.take_unread(path, (first_sequence, limit), entry.bytes, watermark);
                     before = Before { last_sequence: u64::MAX, tail: None };
                     continue;
                 }
             };
             let scan = frame::scan(&bytes, salt);
-            self.judge(&mut found, &mut before, &entry.name, first_sequence, &scan);
+            let judged = Judged { name: &entry.name, first_sequence, watermark };
+            self.judge(&mut found, &mut before, &judged, &scan);
             for range in scan.damaged.iter().chain(&scan.tail) {
                 self.keep_aside(quarantine, &entry.name, &bytes, range);
             }
             for range in &scan.damaged {
-                let why = format!("{} damaged bytes at offset {}", range.len(), range.start);
+                let why = format!(
+                    "{} damaged bytes at offset {}{}",
+                    range.len(),
+                    range.start,
+                    lost_in(&scan.frames, range)
+                );
                 self.damage(&mut found, &entry.name, why);
             }
             before.last_sequence = scan
@@ -113,31 +127,28 @@ impl Wal {
     }
 
     /// Tells a torn tail from damage, and a missing file from a gap that a failed write left.
-    fn judge(
-        &self,
-        found: &mut LogScan,
-        before: &mut Before,
-        name: &str,
-        first_sequence: u64,
-        scan: &Scan,
-    ) {
+    fn judge(&self, found: &mut LogScan, before: &mut Before, file: &Judged<'_>, scan: &Scan) {
         let continues = scan.header.is_some_and(|header| header.continues);
+        let (first, last) =
+            (before.last_sequence.saturating_add(1), file.first_sequence.saturating_sub(1));
+        // Files whose entries are all in segments may have gone.
+        let is_gap = continues && first <= last && !file.watermark.covers_all(first, last);
         if let Some((torn, tail)) = before.tail.take() {
-            if continues && first_sequence > before.last_sequence.saturating_add(1) {
+            if is_gap {
                 let why = format!("{} damaged bytes at offset {}", tail.len(), tail.start);
                 self.damage(found, &torn, why);
             } else {
                 self.torn(found, &torn, &tail);
             }
-        } else if continues && first_sequence > before.last_sequence.saturating_add(1) {
-            let (first, last) = (before.last_sequence + 1, first_sequence - 1);
-            self.damage(found, name, format!("entries {first} to {last} before it are missing"));
+        } else if is_gap {
+            let why = format!("entries {first} to {last} before it are missing");
+            self.damage(found, file.name, why);
         }
     }
 
     fn torn(&self, found: &mut LogScan, name: &str, tail: &Range<usize>) {
         tracing::info!(file = name, offset = tail.start, "the log ends in a write cut short");
-        found.torn_tails += 1;
+        found.torn.push((name.to_owned(), tail.start));
         WalStats::add(&self.shared.stats.torn_tails, 1);
     }
 
@@ -178,18 +189,26 @@ impl Wal {
         mut visit: impl FnMut(Replayed),
     ) -> Result<(), StorageError> {
         let disk = &self.shared.components.files;
+        let mut outcome = Ok(());
         for scanned in scan.files {
             if scanned.frames.is_empty() {
                 continue;
             }
             let path = &scanned.file.path;
-            let bytes = disk.read(path).map_err(|e| StorageError::io(path.display(), e))?;
-            let bytes = Bytes::from(bytes);
+            let bytes = match disk.read(path) {
+                Ok(bytes) => Bytes::from(bytes),
+                // Its entries stay outstanding: the next start tries again.
+                Err(error) => {
+                    outcome = Err(StorageError::io(path.display(), error));
+                    continue;
+                }
+            };
             for frame in scanned.frames {
                 let Frame { sequence, received_ns, tenant, protocol, encoding, payload, .. } =
                     frame;
                 if payload.end > bytes.len() {
-                    return Err(StorageError::corrupt(path.display(), "it has become shorter"));
+                    outcome = Err(StorageError::corrupt(path.display(), "it has become shorter"));
+                    break;
                 }
                 let bytes = bytes.slice(payload);
                 visit(Replayed {
@@ -199,7 +218,7 @@ impl Wal {
                 });
             }
         }
-        Ok(())
+        outcome
     }
 
     /// Damage found so far.
@@ -208,12 +227,36 @@ impl Wal {
     }
 }
 
+/// The file that is being judged.
+struct Judged<'a> {
+    name: &'a str,
+    first_sequence: u64,
+    watermark: &'a Watermark,
+}
+
 struct Before {
     last_sequence: u64,
     tail: Option<(String, Range<usize>)>,
 }
 
 impl LogScan {
+    /// Takes in a file that cannot be read now: none of the numbers that it may hold is used again,
+    /// and no watermark covers them, so that they are replayed once it can be read.
+    fn take_unread(
+        &mut self,
+        path: std::path::PathBuf,
+        (first_sequence, limit): (u64, u64),
+        bytes: u64,
+        watermark: &Watermark,
+    ) {
+        let numbers = first_sequence..limit;
+        self.next_sequence = self.next_sequence.max(limit);
+        self.outstanding.extend(numbers.filter(|number| !watermark.covers(*number)));
+        let last_sequence = limit.saturating_sub(1);
+        let file = LogFile { path, first_sequence, last_sequence, bytes };
+        self.files.push(ScannedFile { file, frames: Vec::new() });
+    }
+
     fn take(
         &mut self,
         path: std::path::PathBuf,
@@ -237,9 +280,21 @@ impl LogScan {
         frames.retain(|frame| !watermark.covers(frame.sequence));
         self.outstanding.extend(frames.iter().map(|frame| frame.sequence));
         let bytes = scan.used_bytes as u64;
-        let file = LogFile { path, last_sequence, bytes };
+        let file = LogFile { path, first_sequence, last_sequence, bytes };
         self.files.push(ScannedFile { file, frames });
     }
+}
+
+/// The numbers of the entries that a damaged range held, in words; nothing where it held none.
+fn lost_in(frames: &[Frame], range: &Range<usize>) -> String {
+    let after = frames.partition_point(|frame| frame.payload.end <= range.start);
+    let before = after.checked_sub(1).and_then(|index| frames.get(index));
+    let (Some(before), Some(next)) = (before, frames.get(after)) else { return String::new() };
+    let (first, last) = (before.sequence.saturating_add(1), next.sequence.saturating_sub(1));
+    if first > last {
+        return String::new();
+    }
+    format!(": entries {first} to {last}")
 }
 
 fn parse_name(name: &str) -> Option<(u64, u64)> {

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use model::{Encoding, Protocol, Signal, TenantId, Wire};
 use proptest::prelude::*;
 
-use crate::fakes::{FaultyFiles, components};
+use crate::fakes::{FakeClock, FakeRandom, FaultyFiles, components};
 use crate::wal::frame::{self, FILE_HEADER_BYTES, FileHeader, put_frame_header};
 use crate::wal::{Entry, LogScan, Wal, Watermark};
-use crate::{ErrorKind, Options};
+use crate::{Components, ErrorKind, Options};
 
 fn entry(number: u64, bytes: usize) -> Entry {
     let body = Bytes::from(vec![number as u8 ^ 0x5a; bytes]);
@@ -83,7 +83,7 @@ fn a_cut_log_followed_by_reserved_zeros_counts_one_torn_tail_and_goes_on() {
         assert_eq!(scan.next_sequence, whole + 1);
         assert!(scan.unread.is_empty(), "a torn tail is no damage");
         let is_torn = cut != FILE_HEADER_BYTES && !ends.contains(&cut);
-        assert_eq!(scan.torn_tails, u64::from(is_torn), "cut at {cut}");
+        assert_eq!(scan.torn.len(), usize::from(is_torn), "cut at {cut}");
         assert_eq!(sequences(&wal, scan), (1..=whole).collect::<Vec<_>>());
     }
 }
@@ -149,7 +149,7 @@ async fn entries_come_back_as_they_were_logged_over_several_files() {
     let again = Wal::new(Signal::Logs, &options, &components(2));
     let scan = again.scan(&Watermark::default(), None).unwrap();
     assert!(scan.files().len() > 3, "several files");
-    assert_eq!((scan.torn_tails, again.corruptions(), scan.next_sequence), (0, 0, 201));
+    assert_eq!((scan.torn.len(), again.corruptions(), scan.next_sequence), (0, 0, 201));
     let mut found = Vec::new();
     again.replay(scan, |replayed| found.push(replayed)).unwrap();
     assert!(found.iter().map(|replayed| replayed.sequence).eq(1..=200));
@@ -196,6 +196,26 @@ async fn a_failed_sync_is_not_acknowledged_and_the_log_goes_on_in_a_new_file() {
 }
 
 #[tokio::test]
+async fn with_the_systems_durability_a_sync_comes_each_second_under_load_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(folder.path());
+    options.durability = crate::Durability::Os;
+    let clock = FakeClock::new();
+    let parts = Components::new(Arc::clone(&clock) as _, FakeRandom::seeded(3));
+    let wal = Wal::new(Signal::Logs, &options, &parts);
+    std::fs::create_dir_all(wal.path()).unwrap();
+    wal.start(1, Vec::new(), []).unwrap();
+    for number in 1..=20 {
+        wal.append(entry(number, 100)).await.unwrap();
+        clock.advance_ns(300_000_000);
+    }
+    // The sync of the last second may still be on its way.
+    let syncs = wal.stats().syncs.load(Ordering::Relaxed);
+    assert!((4..=6).contains(&syncs), "{syncs} syncs in 6 seconds");
+    wal.stop();
+}
+
+#[tokio::test]
 async fn files_go_only_when_segments_hold_all_their_entries() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(folder.path());
@@ -208,7 +228,7 @@ async fn files_go_only_when_segments_hold_all_their_entries() {
         wal.truncate(watermark, idle).unwrap();
         std::fs::read_dir(wal.path()).unwrap().count()
     };
-    assert_eq!(left(&Watermark { sequence: 4, holes: vec![(3, 3)] }, false), 4);
+    assert_eq!(left(&Watermark { sequence: 4, holes: vec![(3, 3)] }, false), 3, "3, 5 and 6");
     assert_eq!(left(&Watermark { sequence: 4, holes: vec![] }, false), 2);
     assert_eq!(left(&Watermark { sequence: 6, holes: vec![] }, false), 1, "the last is in use");
     wal.stop();
@@ -232,6 +252,40 @@ async fn a_missing_file_is_noticed() {
     assert_eq!(scan.unread.len(), 1, "{:?}", scan.unread);
     assert!(scan.unread[0].why.contains("entries 2 to 2"), "{:?}", scan.unread);
     assert_eq!(sequences(&again, scan), [1, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_at_start_keeps_its_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(folder.path());
+    options.wal_segment_bytes = 1 << 10;
+    let wal = open(&options, Arc::new(FaultyFiles::default()));
+    for number in 1..=3 {
+        wal.append(entry(number, 700)).await.unwrap();
+    }
+    wal.stop();
+    let last = wal.shared.files.lock().last().unwrap().path.clone();
+    let files = Arc::new(FaultyFiles::default());
+    *files.unreadable.lock() = Some(last);
+    let mut parts = components(4);
+    parts.files = files;
+    let again = Wal::new(Signal::Logs, &options, &parts);
+    let scan = again.scan(&Watermark::default(), None).unwrap();
+    assert_eq!(scan.unread.len(), 1, "{:?}", scan.unread);
+    assert!(scan.next_sequence > 3, "number 3 may be in it: {}", scan.next_sequence);
+    let outstanding = scan.outstanding.clone();
+    again.start(scan.next_sequence, scan.files(), outstanding).unwrap();
+    again.applied(1);
+    again.applied(2);
+    again.append(entry(4, 700)).await.unwrap();
+    let watermark = again.watermark();
+    assert!(!watermark.covers(3), "{watermark:?}");
+    again.truncate(&watermark, false).unwrap();
+    again.stop();
+    let whole = Wal::new(Signal::Logs, &options, &components(5));
+    let scan = whole.scan(&watermark, None).unwrap();
+    assert_eq!(scan.unread, [], "what segments hold is not missed");
+    assert_eq!(sequences(&whole, scan)[0], 3);
 }
 
 proptest! {

@@ -1,9 +1,11 @@
 //! The thread that writes the log: group after group, one sync each.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::components::give_way;
 use crate::files::AppendFile;
 use crate::wal::frame::{FILE_HEADER_BYTES, FileHeader, put_frame_header};
 use crate::wal::{LogFile, Queue, Shared, Waiting, WalStats};
@@ -27,8 +29,9 @@ struct Writer<'a> {
     active: Option<Active>,
     /// Everything in the file before the next one is durable.
     continues: bool,
-    /// Written and not synced, with [`Durability::Os`].
-    dirty: bool,
+    /// When the first of what is written and not synced was written, with [`Durability::Os`].
+    /// Units: ns, monotonic.
+    dirty_since: Option<u64>,
     /// Requests in the last group: so many are likely to come again.
     last_group: usize,
     headers: Vec<u8>,
@@ -46,16 +49,22 @@ impl Drop for CloseOnDrop<'_> {
     }
 }
 
+/// Ends the process when the thread panics: what it has written and not answered is known to the
+/// log alone, which the next start reads.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
 pub(super) fn run(shared: &Shared) {
+    let _abort = AbortOnPanic;
     let _close = CloseOnDrop(shared);
-    let mut writer = Writer {
-        shared,
-        active: None,
-        continues: false,
-        dirty: false,
-        last_group: 0,
-        headers: Vec::new(),
-    };
+    let mut writer = Writer::new(shared);
     while let Some((group, roll)) = writer.next_group() {
         if roll {
             writer.leave_file();
@@ -69,17 +78,65 @@ pub(super) fn run(shared: &Shared) {
     writer.sync_if_dirty();
 }
 
-impl Writer<'_> {
+/// The same as a task, for simulations.
+pub(super) async fn run_inline(shared: Arc<Shared>) {
+    let _close = CloseOnDrop(&shared);
+    let mut writer = Writer::new(&shared);
+    loop {
+        if shared.queue.lock().waiting.is_empty() {
+            if shared.queue.lock().stopping {
+                break;
+            }
+            let arrived = shared.arrived_inline.notified();
+            let Some(left) = writer.until_sync() else {
+                arrived.await;
+                continue;
+            };
+            if tokio::time::timeout(left, arrived).await.is_err() {
+                writer.sync_if_dirty();
+            }
+            continue;
+        }
+        // Whoever comes meanwhile is in the same group.
+        give_way(shared.components.random.as_ref()).await;
+        let (group, roll) = shared.queue.lock().take_group();
+        if roll {
+            writer.leave_file();
+        }
+        writer.commit(group);
+    }
+    writer.sync_if_dirty();
+}
+
+impl Queue {
+    fn take_group(&mut self) -> (Vec<Waiting>, bool) {
+        self.waiting_bytes = 0;
+        (std::mem::take(&mut self.waiting), std::mem::take(&mut self.roll))
+    }
+}
+
+impl<'a> Writer<'a> {
+    fn new(shared: &'a Shared) -> Writer<'a> {
+        Writer {
+            shared,
+            active: None,
+            continues: false,
+            dirty_since: None,
+            last_group: 0,
+            headers: Vec::new(),
+        }
+    }
+
     /// Waits for requests; an empty group means that it is time to sync. None at the end.
     fn next_group(&mut self) -> Option<(Vec<Waiting>, bool)> {
         let mut queue = self.shared.queue.lock();
         while queue.waiting.is_empty() && !queue.stopping {
-            if self.dirty {
-                if self.shared.arrived.wait_for(&mut queue, OS_SYNC_INTERVAL).timed_out() {
+            match self.until_sync() {
+                Some(left) if self.shared.arrived.wait_for(&mut queue, left).timed_out() => {
                     return Some((Vec::new(), false));
                 }
-            } else {
-                self.shared.arrived.wait(&mut queue);
+                Some(_) => {}
+                None => self.shared.arrived.wait(&mut queue),
             }
         }
         // A lone request never waits: only a group of several makes the next one wait for as many.
@@ -93,9 +150,7 @@ impl Writer<'_> {
         if queue.waiting.is_empty() {
             return None;
         }
-        queue.waiting_bytes = 0;
-        let group = std::mem::take(&mut queue.waiting);
-        Some((group, std::mem::take(&mut queue.roll)))
+        Some(queue.take_group())
     }
 
     fn commit(&mut self, group: Vec<Waiting>) {
@@ -106,11 +161,13 @@ impl Writer<'_> {
         if let Err(error) = &outcome {
             WalStats::add(&stats.write_errors, 1);
             tracing::error!(%error, "the log could not be written; it goes on in a new file");
+            // With Durability::Os no sync has failed: what the file held before is synced as ever.
+            self.sync_if_dirty();
             // What the file holds now is unknown: it is not synced again, and the next does not
             // claim to continue it.
             self.active = None;
             self.continues = false;
-            self.dirty = false;
+            self.dirty_since = None;
             let mut queue = self.shared.queue.lock();
             for waiting in &group {
                 queue.outstanding.remove(&waiting.sequence);
@@ -119,6 +176,10 @@ impl Writer<'_> {
         for waiting in group {
             // The caller may have gone; what is logged stays logged.
             let _unwanted = waiting.answer.send(outcome.clone());
+        }
+        // Also where requests never cease.
+        if self.until_sync().is_some_and(|left| left.is_zero()) {
+            self.sync_if_dirty();
         }
     }
 
@@ -158,11 +219,16 @@ impl Writer<'_> {
         active.bytes += group_bytes;
         match self.shared.settings.durability {
             Durability::Fsync => sync(self.shared, active.file.as_mut()).map_err(context)?,
-            Durability::Os => self.dirty = true,
+            Durability::Os => {
+                let now = self.shared.components.clock.monotonic_ns();
+                self.dirty_since.get_or_insert(now);
+            }
         }
         if !active.named {
             let folder = &self.shared.settings.folder;
-            self.shared.components.files.sync_folder(folder).map_err(context)?;
+            let synced = self.shared.components.files.sync_folder(folder);
+            note_failure(self.shared, &synced);
+            synced.map_err(context)?;
             active.named = true;
         }
         self.count(group, group_bytes);
@@ -195,7 +261,7 @@ impl Writer<'_> {
         let bytes = FILE_HEADER_BYTES as u64;
         let last_sequence = first_sequence.saturating_sub(1);
         let path_listed = path.clone();
-        let listed = LogFile { path: path_listed, last_sequence, bytes };
+        let listed = LogFile { path: path_listed, first_sequence, last_sequence, bytes };
         shared.files.lock().push(listed);
         Ok(Active { file, path, salt, bytes, named: false })
     }
@@ -209,8 +275,15 @@ impl Writer<'_> {
         }
     }
 
+    /// How long what is written may still wait for its sync; nothing where all is synced.
+    fn until_sync(&self) -> Option<Duration> {
+        let since = self.dirty_since?;
+        let waited = self.shared.components.clock.monotonic_ns().saturating_sub(since);
+        Some(OS_SYNC_INTERVAL.saturating_sub(Duration::from_nanos(waited)))
+    }
+
     fn sync_if_dirty(&mut self) {
-        if !std::mem::take(&mut self.dirty) {
+        if self.dirty_since.take().is_none() {
             return;
         }
         let Some(active) = &mut self.active else { return };
@@ -226,10 +299,19 @@ impl Writer<'_> {
 fn sync(shared: &Shared, file: &mut dyn AppendFile) -> std::io::Result<()> {
     let clock = &shared.components.clock;
     let start = clock.monotonic_ns();
-    file.sync_data()?;
+    let synced = file.sync_data();
+    note_failure(shared, &synced);
+    synced?;
     WalStats::add(&shared.stats.syncs, 1);
     WalStats::add(&shared.stats.sync_ns, clock.monotonic_ns().saturating_sub(start));
     Ok(())
+}
+
+/// Tells the owner of the store that a sync has failed.
+fn note_failure(shared: &Shared, synced: &std::io::Result<()>) {
+    if let Err(error) = synced {
+        shared.sync_failed.send_replace(Some(error.to_string()));
+    }
 }
 
 /// `<first sequence, 20 digits>-<salt, 16 hex digits>.log`

@@ -16,4 +16,6 @@ pub mod report;
 pub mod row;
 pub mod rows;
 pub mod server;
+pub mod system;
 pub mod tools;
+pub mod witness;

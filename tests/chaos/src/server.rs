@@ -44,22 +44,24 @@ impl Server {
 
     /// As [`Server::start`], with variables of the environment.
     pub async fn start_in(data: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Server {
-        Server::start_by(&binary(), data, flags, variables).await
+        Server::launch(data, flags, variables, &Launch::default()).await
     }
 
-    /// As [`Server::start_in`], by a program that becomes the binary.
-    pub async fn start_by(
-        program: &Path,
+    /// As [`Server::start_in`], through another program or on another address.
+    pub async fn launch(
         data: &Path,
         flags: &[&str],
         variables: &[(&str, &str)],
+        launch: &Launch<'_>,
     ) -> Server {
-        let mut child = Command::new(program)
+        let mut child = launch
+            .command()
             .envs(variables.iter().copied())
             .env_remove("TERCET_BIN")
             .env_remove("TERCET_CONFORMANCE")
-            .args(["serve", "--http", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"])
-            .args(["--otlp-grpc", "127.0.0.1:0", "--log-level", "warn", "--data"])
+            .arg("serve")
+            .args(launch.addresses())
+            .args(["--log-level", launch.log_level, "--data"])
             .arg(data)
             .args(flags)
             .stdout(Stdio::piped())
@@ -159,10 +161,63 @@ impl Server {
 
     /// SIGTERM; waits for the end and gives the exit code and how long it took.
     pub async fn terminate(mut self) -> (Option<i32>, Duration) {
-        let start = Instant::now();
         self.signal("TERM").await;
+        self.ended().await
+    }
+
+    /// Waits for the end and gives the exit code and how long it took.
+    pub async fn ended(&mut self) -> (Option<i32>, Duration) {
+        let start = Instant::now();
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         (status.expect("ends in time").expect("has a status").code(), start.elapsed())
+    }
+
+    /// One of its own figures, summed over its labels where these words stand in them; 0 where
+    /// there is none.
+    pub async fn figure(&self, name: &str, labels: &str) -> f64 {
+        let (_, page) = self.get("/metrics").await;
+        let is_it = |line: &&str| {
+            let rest = line.strip_prefix("tercet_").and_then(|line| line.strip_prefix(name));
+            rest.is_some_and(|rest| rest.starts_with([' ', '{']) && rest.contains(labels))
+        };
+        let values = page.lines().filter(is_it).filter_map(|line| line.rsplit(' ').next());
+        values.filter_map(|value| value.parse::<f64>().ok()).sum()
+    }
+}
+
+/// How a server is started.
+#[derive(Debug, Clone, Copy)]
+pub struct Launch<'a> {
+    /// A program that runs the command that follows, in place of itself, such as `ip netns exec`.
+    pub through: &'a [&'a str],
+    /// The host that it listens on, on ports that it chooses.
+    pub host: &'a str,
+    /// What of its own log goes to standard error.
+    pub log_level: &'a str,
+}
+
+impl Default for Launch<'_> {
+    fn default() -> Self {
+        Launch { through: &[], host: "127.0.0.1", log_level: "warn" }
+    }
+}
+
+impl Launch<'_> {
+    /// For faults that the server would speak about without end.
+    pub const QUIET: Launch<'static> = Launch { through: &[], host: "127.0.0.1", log_level: "off" };
+
+    fn command(&self) -> Command {
+        let Some((program, args)) = self.through.split_first() else {
+            return Command::new(binary());
+        };
+        let mut command = Command::new(program);
+        command.args(args).arg(binary());
+        command
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        let flags = ["--http", "--otlp-http", "--otlp-grpc"];
+        flags.iter().flat_map(|flag| [(*flag).to_owned(), format!("{}:0", self.host)]).collect()
     }
 }
 

@@ -45,10 +45,10 @@ fn gathered(message: &[u8], wanted: u32) -> Result<Vec<u8>, WireError> {
 pub(super) fn check(attributes: AttributesRef<'_>, limits: &Limits) -> Result<(), Refusal> {
     let depth_max = if limits.nesting_depth_max == 0 { 100 } else { limits.nesting_depth_max };
     let mut reader = Reader::new(attributes.bytes);
-    let mut count = 0;
+    let mut count = 0usize;
     while let Some((number, field)) = reader.next_field().map_err(malformed)? {
         if let (true, Field::Bytes(key_value)) = (number == attributes.field, field) {
-            count += 1;
+            count = count.saturating_add(1);
             check_key_value(key_value, depth_max)?;
         }
     }
@@ -98,7 +98,7 @@ fn check_value(bytes: &[u8], depth_left: usize) -> Result<(), Refusal> {
                 let mut items = Reader::new(list);
                 while let Some((_, field)) = items.next_field().map_err(malformed)? {
                     if let Field::Bytes(item) = field {
-                        check_value(item, depth_left - 1)?;
+                        check_value(item, depth_left.saturating_sub(1))?;
                     }
                 }
             }
@@ -106,7 +106,7 @@ fn check_value(bytes: &[u8], depth_left: usize) -> Result<(), Refusal> {
                 let mut entries = Reader::new(map);
                 while let Some((_, field)) = entries.next_field().map_err(malformed)? {
                     if let Field::Bytes(entry) = field {
-                        check_key_value(entry, depth_left - 1)?;
+                        check_key_value(entry, depth_left.saturating_sub(1))?;
                     }
                 }
             }

@@ -183,10 +183,11 @@ fn sum_of(left: &Histogram, right: &Histogram) -> Histogram {
         let mut counts = std::collections::BTreeMap::new();
         for histogram in [left, right] {
             let (spans, buckets) = side(histogram);
-            let shift = (histogram.schema - schema).clamp(0, 31) as u32;
+            let shift = histogram.schema.saturating_sub(schema).clamp(0, 31) as u32;
             for (index, count) in indexed(spans, buckets) {
                 // Bucket i covers (base^(i-1), base^i]: halving the resolution pairs 2i-1 with 2i.
-                *counts.entry(((index - 1) >> shift) + 1).or_insert(0.0) += count;
+                let merged = (index.saturating_sub(1) >> shift).saturating_add(1);
+                *counts.entry(merged).or_insert(0.0) += count;
             }
         }
         layout(counts)
@@ -231,16 +232,16 @@ pub(super) fn layout(counts: impl IntoIterator<Item = (i64, f64)>) -> (Vec<Bucke
         if count == 0.0 {
             continue;
         }
-        let gap = index - next;
+        let gap = index.saturating_sub(next);
         match spans.last_mut() {
-            Some(span) if gap <= GAP_FILLED_MAX => {
+            Some(span) if (0..=GAP_FILLED_MAX).contains(&gap) => {
                 buckets.extend(std::iter::repeat_n(0.0, gap as usize));
-                span.length += gap as u32 + 1;
+                span.length = span.length.saturating_add(gap as u32).saturating_add(1);
             }
             _ => spans.push(BucketSpan { offset: gap as i32, length: 1 }),
         }
         buckets.push(count);
-        next = index + 1;
+        next = index.saturating_add(1);
     }
     (spans, buckets)
 }

@@ -29,7 +29,7 @@ pub(super) fn read(bytes: &[u8], series: u32, point_time_ns: i64) -> Result<Exem
     for (name, id, length) in [("trace_id", trace_id, 16), ("span_id", span_id, 8)] {
         if id.len() == length && id.iter().any(|byte| *byte != 0) {
             let id = hex::encode(id);
-            chars += name.len() + id.len();
+            chars = name.len().saturating_add(id.len()).saturating_add(chars);
             labels.push(name, &id);
         }
     }
@@ -38,7 +38,8 @@ pub(super) fn read(bytes: &[u8], series: u32, point_time_ns: i64) -> Result<Exem
         .filter(|(key, _)| !key.is_empty())
         .map(|(key, value)| (key, value_text(value)))
         .collect();
-    chars += filtered.iter().map(|(k, v)| k.chars().count() + v.chars().count()).sum::<usize>();
+    let texts = filtered.iter().flat_map(|(k, v)| [*k, v.as_str()]);
+    chars = texts.map(|text| text.chars().count()).fold(chars, usize::saturating_add);
     if chars <= CHARS_MAX {
         for (key, value) in &filtered {
             labels.push(key, value);

@@ -201,7 +201,7 @@ impl Translator<'_> {
             return Ok(Err((Reason::InvalidHistogram, text)));
         }
         histogram.schema = scale.min(SCALE_MAX);
-        let shift = (scale - histogram.schema).min(63) as u32;
+        let shift = scale.saturating_sub(histogram.schema).min(63) as u32;
         if flags & NO_RECORDED_VALUE != 0 {
             (histogram.sum, histogram.count) = (stale_nan(), stale_nan());
             histogram.zero_count = 0.0;
@@ -258,7 +258,7 @@ impl Translator<'_> {
         }
         let mut merged: Vec<(i64, f64)> = Vec::with_capacity(self.buckets.len());
         for (index, count) in (offset..).zip(&self.buckets) {
-            let index = (index >> shift) + 1;
+            let index = (index >> shift).saturating_add(1);
             match merged.last_mut() {
                 Some((last, total)) if *last == index => *total += *count as f64,
                 _ => merged.push((index, *count as f64)),
@@ -338,7 +338,7 @@ fn read_fixed(out: &mut Vec<u64>, field: Field<'_>) -> Result<(), WireError> {
         Field::Bytes(packed) => {
             let (chunks, rest) = packed.as_chunks::<8>();
             if !rest.is_empty() {
-                let offset = packed.len() - rest.len();
+                let offset = packed.len().saturating_sub(rest.len());
                 return Err(WireError { offset, what: "a list of counts is cut short" });
             }
             out.extend(chunks.iter().map(|chunk| u64::from_le_bytes(*chunk)));

@@ -299,7 +299,7 @@ impl Translator<'_> {
         };
         let series = self.series.get_or_make(part.key(place.key), make)?;
         self.batch.series.push(series);
-        Ok(self.batch.series.len() as u32 - 1)
+        Ok((self.batch.series.len() as u32).wrapping_sub(1))
     }
 
     /// Adds one sample of one of a point's series; returns the series' index.

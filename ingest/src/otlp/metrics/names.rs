@@ -119,7 +119,7 @@ fn with_suffixes_utf8(name: &str, unit: &str, kind: NameKind) -> String {
 
 /// `name` without `suffix` and the character before it, where something is left.
 fn without_suffix<'a>(name: &'a str, suffix: &str) -> &'a str {
-    if name.len() <= suffix.len() + 1 {
+    if name.len() <= suffix.len().saturating_add(1) {
         return name;
     }
     let Some(stem) = name.strip_suffix(suffix) else { return name };

@@ -61,7 +61,7 @@ impl Translator<'_> {
         self.batch.series.push(series);
         let (first_ms, last_ms) = self.window.clamp(model::ns_to_ms(first), model::ns_to_ms(last));
         let interval_ms = model::ns_to_ms(INTERVAL_NS);
-        let oldest_ms = last_ms.saturating_sub(interval_ms * (SAMPLES_MAX - 1));
+        let oldest_ms = last_ms.saturating_sub(interval_ms.saturating_mul(SAMPLES_MAX - 1));
         let mut time_ms = first_ms.max(oldest_ms);
         if time_ms > first_ms {
             self.rejections.add(Reason::TooOld, 0, || {
@@ -70,7 +70,7 @@ impl Translator<'_> {
         }
         while time_ms < last_ms {
             self.batch.samples.push(Sample { series: index, time_ms, value: 1.0 });
-            time_ms += interval_ms;
+            time_ms = time_ms.saturating_add(interval_ms);
         }
         self.batch.samples.push(Sample { series: index, time_ms: last_ms, value: 1.0 });
         if ctx.series.metadata_is_due(ctx.tenant, TARGET_INFO, ctx.received_ns) {

@@ -1,5 +1,7 @@
 //! Finds blocks without reading them: builds the index of a segment and asks it.
 
+#![expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
+
 use std::ops::Range;
 
 use model::{AttributesRef, Value, value_to_json};

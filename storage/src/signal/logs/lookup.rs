@@ -159,7 +159,8 @@ impl<'a> WantedId<'a> {
         if candidate.fields {
             self.mark_attributes(segment, at, &mut hits, scratch)?;
         }
-        let rows: Vec<u32> = (0..at.rows).filter(|&row| hits[row as usize]).collect();
+        let hits = (0..at.rows).zip(&hits).filter(|(_, hit)| **hit);
+        let rows: Vec<u32> = hits.map(|(row, _)| row).collect();
         segment.materialise(at, fields, &rows, scratch)
     }
 

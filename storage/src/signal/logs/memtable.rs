@@ -4,6 +4,8 @@
 //! the batch's range of times. A scan looks at the batches whose range meets its own and asks their
 //! arenas for its needles before it looks at rows.
 
+#![expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};

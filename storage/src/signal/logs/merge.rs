@@ -5,6 +5,8 @@
 //! input whose attributes are typed otherwise than the output's is put together and taken apart
 //! again. A record that two inputs hold is written once.
 
+#![expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

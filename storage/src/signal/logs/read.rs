@@ -155,8 +155,8 @@ impl LogsReader {
                 }
             };
             let (mut time_min_ns, mut time_max_ns) = (i64::MAX, i64::MIN);
-            for (block, stats) in segment.stats.iter().enumerate() {
-                if !blocks[block] {
+            for ((block, stats), wanted) in segment.stats.iter().enumerate().zip(blocks) {
+                if !wanted {
                     continue;
                 }
                 time_min_ns = time_min_ns.min(stats.time_min_ns);

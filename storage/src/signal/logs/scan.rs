@@ -317,7 +317,9 @@ fn find_values(text: &ColumnBlock, wanted: &Wanted<'_>) -> Vec<bool> {
                     continue;
                 }
                 let line = values.get(value);
-                hits[value] = others.iter().all(|finder| finder.find(line).is_some());
+                if let Some(hit) = hits.get_mut(value) {
+                    *hit = others.iter().all(|finder| finder.find(line).is_some());
+                }
                 from = end;
             }
             hits

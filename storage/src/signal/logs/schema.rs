@@ -94,12 +94,13 @@ impl RecordFile {
     /// Errors: Corrupt when a field that every segment has is missing, or one is of another kind.
     pub(super) fn open(file: &ColumnFile) -> Result<RecordFile, StorageError> {
         let mut columns = [None; FIELD_COUNT];
-        for (index, (name, kind, optional)) in FIELDS.iter().enumerate() {
-            columns[index] = file.column(name);
-            let spec = columns[index].and_then(|column| file.specs().get(column));
+        let fields = FIELDS.iter().zip(FIELDS_ALWAYS).zip(&mut columns);
+        for (((name, kind, optional), always), column) in fields {
+            *column = file.column(name);
+            let spec = column.and_then(|column| file.specs().get(column));
             let sound = match spec {
                 Some(spec) => spec.kind == *kind && (*optional || !spec.optional),
-                None => !FIELDS_ALWAYS[index],
+                None => !always,
             };
             if !sound {
                 let why = format!("its column {name} is missing or of another kind");
@@ -125,8 +126,9 @@ impl RecordFile {
         scratch: &mut ReadScratch,
     ) -> Result<(), StorageError> {
         for field in fields {
-            if let (Some(column), None) = (self.columns[field], &block.fields[field]) {
-                block.fields[field] = Some(file.read(column, at, scratch)?);
+            let column = self.columns.get(field).copied().flatten();
+            if let (Some(column), Some(slot @ None)) = (column, block.fields.get_mut(field)) {
+                *slot = Some(file.read(column, at, scratch)?);
             }
         }
         Ok(())
@@ -146,8 +148,9 @@ impl RecordFile {
         scratch: &mut ReadScratch,
     ) -> Result<RecordBlock, StorageError> {
         let mut block = RecordBlock::default();
-        for (field, column) in self.columns.iter().enumerate() {
-            block.fields[field] = match (&loaded.fields[field], column) {
+        let fields = self.columns.iter().zip(&loaded.fields).zip(&mut block.fields);
+        for ((column, loaded), field) in fields {
+            *field = match (loaded, column) {
                 (Some(loaded), _) => Some(loaded.pick(rows)),
                 (None, Some(column)) => Some(file.read_rows(*column, at, rows, scratch)?),
                 (None, None) => None,
@@ -166,7 +169,7 @@ pub(super) struct RecordBlock {
 impl RecordBlock {
     #[inline]
     pub(super) fn field(&self, field: usize) -> Option<&ColumnBlock> {
-        self.fields[field].as_ref()
+        self.fields.get(field)?.as_ref()
     }
 
     #[inline]
@@ -227,6 +230,7 @@ pub(super) struct RecordBuilder {
     builders: [ColumnBuilder; FIELD_COUNT],
 }
 
+#[expect(clippy::indexing_slicing, reason = "fields are those of FIELDS")]
 impl RecordBuilder {
     pub(super) fn new(fields: FieldSet) -> RecordBuilder {
         RecordBuilder { fields, builders: FIELDS.map(|(_, kind, _)| ColumnBuilder::new(kind)) }

@@ -6,6 +6,8 @@
 //! 1 to 3 bytes and everything comes back bit for bit. Appending touches one block and the series'
 //! slot, nothing else. Only this process reads these bytes, so their form is no format.
 
+#![expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
+
 /// Bytes of a block that hold samples; the other four link to the next block.
 const BLOCK_BYTES: usize = 60;
 /// Blocks that are allocated together.

@@ -261,7 +261,7 @@ pub(crate) fn merge_metadata(entries: &mut Vec<StampedMetadata>) {
         if kept.get(family_start).is_none_or(|k| k.metadata.family != entry.metadata.family) {
             family_start = kept.len();
         }
-        if !kept[family_start..].iter().any(|k| k.metadata == entry.metadata) {
+        if !kept.iter().skip(family_start).any(|k| k.metadata == entry.metadata) {
             kept.push(entry);
         }
     }

@@ -131,6 +131,7 @@ pub(crate) struct LabelSection {
 
 impl LabelSection {
     /// Writes a section. Shape: `values` ascending and distinct, series of each ascending.
+    #[expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
     pub(crate) fn encode(values: &[(&str, Vec<u32>)]) -> Vec<u8> {
         let mut out = Vec::new();
         put_varint(&mut out, values.len() as u64);
@@ -261,6 +262,7 @@ fn piece(ends: &[u32], index: usize) -> Range<usize> {
 }
 
 /// Each run: `gap to the previous run's end << 1 | (longer than one)`, then its length less one if so.
+#[expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
 fn put_runs(out: &mut Vec<u8>, series: &[u32]) {
     let mut next = 0;
     let mut rest = series;

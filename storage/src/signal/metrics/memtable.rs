@@ -5,6 +5,8 @@
 //! successors. One lock, held for one batch or for one series' reading. What arrives is judged here:
 //! order, duplicates, count of series. Locks are taken in the order state, registry.
 
+#![expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

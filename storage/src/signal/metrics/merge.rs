@@ -4,6 +4,8 @@
 //! one block, one series and the output. Of two samples of one series and time the one of the first
 //! input stays.
 
+#![expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 

@@ -60,6 +60,7 @@ pub(crate) struct PageWriter {
     level: usize,
 }
 
+#[expect(clippy::indexing_slicing, reason = "streams are fewer than STREAMS")]
 impl PageWriter {
     /// `level` is pco's compression level.
     pub(crate) fn new(level: usize) -> Self {

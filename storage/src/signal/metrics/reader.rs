@@ -117,13 +117,14 @@ impl Sources {
         let start = samples.times.partition_point(|&time| time < start_ms);
         let end = samples.times.partition_point(|&time| time <= end_ms);
         if start < end {
-            buf.times.extend_from_slice(&samples.times[start..end]);
-            buf.values.extend_from_slice(&samples.values[start..end]);
+            buf.times.extend_from_slice(samples.times.get(start..end).unwrap_or_default());
+            buf.values.extend_from_slice(samples.values.get(start..end).unwrap_or_default());
         }
         let start = samples.histograms.partition_point(|entry| entry.0 < start_ms);
         let end = samples.histograms.partition_point(|entry| entry.0 <= end_ms);
         if start < end {
-            buf.histograms.extend_from_slice(&samples.histograms[start..end]);
+            buf.histograms
+                .extend_from_slice(samples.histograms.get(start..end).unwrap_or_default());
         }
     }
 }

@@ -247,6 +247,7 @@ impl VectorEncoder {
     }
 
     /// Chooses order and multiple for `numbers` and writes `residuals`.
+    #[expect(clippy::indexing_slicing, reason = "orders are below three")]
     fn differences(&mut self, small: bool) -> VectorHeader {
         let numbers = &self.numbers;
         let count = numbers.len();
@@ -290,6 +291,7 @@ impl VectorEncoder {
 /// The whole number that `value` times ten to the `exponent` is, if dividing it again gives the very
 /// same bits.
 #[inline]
+#[expect(clippy::indexing_slicing, reason = "exponents are those of POWERS")]
 fn scaled(value: f64, exponent: usize) -> Option<i64> {
     let power = POWERS[exponent];
     let product = value * power;
@@ -311,6 +313,7 @@ fn ordered(bits: u64) -> i64 {
 }
 
 /// Greatest common divisor of all differences.
+#[expect(clippy::indexing_slicing, reason = "windows are two long")]
 fn common_multiple(numbers: &[i64]) -> i64 {
     let mut common = 0u64;
     for pair in numbers.windows(2) {
@@ -333,6 +336,7 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
 }
 
 /// A value near the mean that differs from all numbers by a multiple of `multiple`.
+#[expect(clippy::indexing_slicing, reason = "the caller has two numbers or more")]
 fn middle_of(numbers: &[i64], multiple: i64, small: bool) -> i64 {
     let first = numbers[0];
     let sum: i128 = numbers.iter().map(|&number| i128::from(number)).sum();
@@ -341,6 +345,7 @@ fn middle_of(numbers: &[i64], multiple: i64, small: bool) -> i64 {
 }
 
 /// Bits that the residuals of each order have together.
+#[expect(clippy::indexing_slicing, reason = "the caller has two numbers or more")]
 fn costs(numbers: &[i64], middle: i64, multiple: i64) -> [u64; 3] {
     let mut costs = [0u64; 3];
     let mut last = numbers[0];
@@ -368,6 +373,7 @@ fn bits(residual: i64) -> u64 {
     u64::from(64 - zigzag(residual).leading_zeros())
 }
 
+#[expect(clippy::indexing_slicing, reason = "the caller has two numbers or more")]
 fn write_residuals(
     numbers: &[i64],
     middle: i64,

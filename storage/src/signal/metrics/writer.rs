@@ -4,6 +4,8 @@
 //! values are numbered in their sorted order, known only then), postings, the timeline table.
 //! Format: FORMAT.md "Metric segment".
 
+#![expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

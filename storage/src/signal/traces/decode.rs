@@ -278,7 +278,9 @@ impl<'a> BlockReader<'a> {
     fn own_columns(&mut self, block: u32, at: BlockAt) -> Result<OwnColumns, StorageError> {
         let mut optional = [const { None }; Column::ALL.len()];
         for column in Column::ALL.into_iter().filter(|column| column.is_optional()) {
-            optional[column as usize] = self.read_optional(column, at)?;
+            if let Some(slot) = optional.get_mut(column as usize) {
+                *slot = self.read_optional(column, at)?;
+            }
         }
         Ok(OwnColumns {
             stream: self.read(Column::Stream, block)?,
@@ -326,7 +328,7 @@ impl<'a> BlockReader<'a> {
 
 impl OwnColumns {
     fn int(&self, column: Column, row: usize) -> Option<i64> {
-        self.optional[column as usize].as_ref()?.int(row)
+        self.optional.get(column as usize)?.as_ref()?.int(row)
     }
 
     fn number(&self, column: Column, row: usize) -> u32 {
@@ -334,7 +336,7 @@ impl OwnColumns {
     }
 
     fn bytes(&self, column: Column, row: usize) -> Option<&[u8]> {
-        self.optional[column as usize].as_ref()?.bytes(row)
+        self.optional.get(column as usize)?.as_ref()?.bytes(row)
     }
 }
 

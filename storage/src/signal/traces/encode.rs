@@ -1,5 +1,7 @@
 //! A memtable into a segment.
 
+#![expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

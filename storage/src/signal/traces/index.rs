@@ -69,6 +69,7 @@ impl IndexBuilder {
 
 /// For each group of traces the pairs before it, then for each group: for each trace a one for each
 /// block and a zero, and the block numbers.
+#[expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
 fn encode_blocks(pairs: &[(u32, u32)], trace_count: u32, block_bits: u32) -> (Vec<u8>, u32) {
     let mut starts = vec![0u32; trace_count as usize + 1];
     for pair in pairs {
@@ -116,6 +117,7 @@ fn encode_blocks(pairs: &[(u32, u32)], trace_count: u32, block_bits: u32) -> (Ve
     (directory, count)
 }
 
+#[expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
 fn dedup_tail(list: &mut Vec<u32>, start: usize) {
     let mut kept = start;
     for at in start..list.len() {

@@ -3,6 +3,8 @@
 //! Encoding and merging hand in one [`SpanKey`] a span and get back the order of the rows, which
 //! spans are stored twice, the traces by their beginning, and the row of each span's parent.
 
+#![expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
+
 use std::ops::Range;
 
 /// No row.

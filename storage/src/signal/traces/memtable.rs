@@ -5,6 +5,8 @@
 //! filled the spans' fingerprints lie one after the other and are compared one by one. So an append
 //! costs next to nothing and a lookup some microseconds a group.
 
+#![expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};

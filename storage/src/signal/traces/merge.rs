@@ -4,6 +4,8 @@
 //! a span in memory, and the number of spans of an output is bounded), the second copies the rows
 //! in stretches that lie together in an input, one block of each input in memory.
 
+#![expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;

@@ -95,7 +95,9 @@ impl Runs {
             put_varint(&mut out, run.start_max_ns.wrapping_sub(run.start_min_ns) as u64);
             if out.len() > bytes_max {
                 out.truncate(before);
-                out[is_cut_at] = 1;
+                if let Some(is_cut) = out.get_mut(is_cut_at) {
+                    *is_cut = 1;
+                }
                 break;
             }
             service = Some(run.service);

@@ -49,8 +49,8 @@ impl OpenSegment for Segment {
             let index = file.column(column.name())?;
             (file.specs().get(index)?.kind == column.kind()).then_some(index)
         });
-        let lacks = |column: &Column| !column.is_optional() && columns[*column as usize].is_none();
-        if Column::ALL.iter().any(lacks) {
+        let mut all = Column::ALL.iter().zip(&columns);
+        if all.any(|(column, place)| !column.is_optional() && place.is_none()) {
             return Err(corrupt("it lacks a column that every segment has"));
         }
         let streams = decode_streams(file.section(STREAMS_SECTION)?)
@@ -121,7 +121,7 @@ impl Segment {
     }
 
     pub(super) fn column(&self, column: Column) -> Option<usize> {
-        self.columns[column as usize]
+        self.columns.get(column as usize).copied().flatten()
     }
 
     /// Buffers for a reader, with what the last one left in them.
@@ -246,9 +246,8 @@ impl Segment {
             return Ok(ControlFlow::Continue(()));
         }
         let mut reader = BlockReader::new(self, budget)?;
-        for (number, block) in (0u32..).zip(self.file.blocks()) {
+        for ((number, block), times) in (0u32..).zip(self.file.blocks()).zip(&self.times) {
             let rows = rows_in(block, &ranges);
-            let times = self.times[number as usize];
             if rows.is_empty() || !scan.range.meets(times.0, times.1) {
                 continue;
             }
@@ -289,7 +288,8 @@ impl Segment {
         mut rows: Vec<u32>,
         scan: &SpanScan,
     ) -> Result<Vec<u32>, StorageError> {
-        let (first, last) = self.times[number as usize];
+        let times = self.times.get(number as usize);
+        let (first, last) = times.copied().unwrap_or((i64::MIN, i64::MAX));
         if !(scan.range.contains(first) && scan.range.contains(last)) {
             let starts = reader.read(Column::StartNs, number)?;
             rows.retain(|&row| starts.int(row as usize).is_some_and(|at| scan.range.contains(at)));

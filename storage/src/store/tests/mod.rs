@@ -176,7 +176,7 @@ async fn a_damaged_segment_is_reported_kept_and_left_out_of_merges() {
     let segments = files_in(folder.path(), "lines");
     flip(&segments[2], 3);
     let verified = Store::verify(&Options::new(folder.path().to_owned())).await.unwrap();
-    assert_eq!(verified.problems.len(), 1, "{:?}", verified.problems);
+    assert_eq!(verified.damage.len(), 1, "{:?}", verified.damage);
     let store = FakeStore::open(folder.path(), &components).await;
     let seen = store.seen();
     assert_eq!(seen.lines.len(), 4, "never wrong data");

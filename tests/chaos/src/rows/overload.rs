@@ -1,19 +1,19 @@
 //! B5: three times the load that it can take, in a cage of memory.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::load;
 use crate::row::{Case, Outcome, Row, Running, Tier};
-use crate::server::{Server, binary, escape};
+use crate::server::{Launch, Server, escape};
 
 pub(super) const ROWS: &[Row] = &[Row {
     id: "B5",
     fault: "three times the load that it can take, in a control group with 512 MiB",
     expected: "no OOM kill; 70 % of capacity accepted; 503/429 with Retry-After; queries answer",
-    tier: Tier::Fast,
+    tier: Tier::Full,
     run: overload,
 }];
 
@@ -41,19 +41,9 @@ impl Cage {
         Ok(Cage(folder))
     }
 
-    /// A program that goes into the cage and becomes the server.
-    fn entrance(&self, folder: &Path) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = folder.join("caged");
-        let (procs, binary) = (self.0.join("cgroup.procs"), binary());
-        let text = format!(
-            "#!/bin/sh\necho $$ > {} && exec {} \"$@\"\n",
-            procs.display(),
-            binary.display()
-        );
-        std::fs::write(&path, text).expect("a script");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
-        path
+    /// A shell's script that goes into the cage and becomes the program behind it.
+    fn entrance(&self) -> String {
+        format!("echo $$ > {} && exec \"$@\"", self.0.join("cgroup.procs").display())
     }
 
     fn oom_kills(&self) -> u64 {
@@ -149,7 +139,10 @@ fn overload(case: Case) -> Running {
             Err(why) => return Outcome::Skipped(format!("no memory cgroup of version 1: {why}")),
         };
         let data = case.folder.join("data");
-        let server = Server::start_by(&cage.entrance(&case.folder), &data, &[], &[]).await;
+        let entrance = cage.entrance();
+        let through = ["sh", "-c", &entrance, "sh"];
+        let launch = Launch { through: &through, ..Launch::default() };
+        let server = Server::launch(&data, &[], &[], &launch).await;
         server.wait_ready(Duration::from_secs(30)).await;
         let fresh = Arc::new(Fresh::default());
         let url: Arc<str> = format!("{}/v1/logs", server.http).into();

@@ -1,0 +1,84 @@
+//! The name of a data folder, by which its logs are told apart in a shared catalog.
+//!
+//! Random, made once. It stands in its file twice, each with a checksum, so that a damaged copy is
+//! mended from the other one: under a wrong name the log would be replayed a second time.
+//! Format: FORMAT.md, "Folder layout".
+
+use std::io;
+use std::path::Path;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::files::{self, Files};
+
+const NAME_BYTES: usize = 16;
+/// A name, a space, a checksum, a newline.
+const LINE_BYTES: usize = 34;
+
+/// What the file says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) name: Option<String>,
+    pub(super) is_damaged: bool,
+}
+
+impl Identity {
+    pub(super) fn parse(content: &[u8]) -> Identity {
+        // As it was before it had checksums.
+        if content.len() == NAME_BYTES && content.iter().all(u8::is_ascii_hexdigit) {
+            let name = std::str::from_utf8(content).ok().map(str::to_owned);
+            return Identity { name, is_damaged: false };
+        }
+        let whole = |copy: &[u8]| {
+            let name = std::str::from_utf8(copy.get(..NAME_BYTES)?).ok()?;
+            (copy == line(name).as_bytes()).then(|| name.to_owned())
+        };
+        let mut copies = content.chunks(LINE_BYTES).map(whole);
+        let (first, second) = (copies.next().flatten(), copies.next().flatten());
+        let is_damaged = first.is_none() || first != second || content.len() != 2 * LINE_BYTES;
+        Identity { name: first.or(second), is_damaged }
+    }
+}
+
+fn line(name: &str) -> String {
+    format!("{name} {:016x}\n", xxh3_64(name.as_bytes()))
+}
+
+/// The folder's name: the one in the file, or `fresh` where there is none that can be read.
+pub(super) fn read_or_create(files: &dyn Files, path: &Path, fresh: &str) -> io::Result<String> {
+    let content = match files.read(path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let Identity { name, is_damaged } = Identity::parse(&content);
+    if is_damaged && !content.is_empty() {
+        tracing::error!(path = %path.display(), mended = name.is_some(), "the folder's name is damaged");
+    }
+    let name = name.unwrap_or_else(|| fresh.to_owned());
+    if is_damaged || content.len() == NAME_BYTES {
+        files::replace(files, path, line(&name).repeat(2).as_bytes())?;
+    }
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Identity, line};
+
+    #[test]
+    fn each_flipped_bit_is_found_and_mended() {
+        let name = "0123456789abcdef";
+        let whole = line(name).repeat(2).into_bytes();
+        let expected = Some(name.to_owned());
+        assert_eq!(Identity::parse(&whole), Identity { name: expected.clone(), is_damaged: false });
+        assert!(Identity::parse(name.as_bytes()).name == expected, "as it was before");
+        for bit in 0..whole.len() * 8 {
+            let mut damaged = whole.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let found = Identity::parse(&damaged);
+            assert_eq!(found, Identity { name: expected.clone(), is_damaged: true }, "bit {bit}");
+        }
+        assert_eq!(Identity::parse(b"").name, None);
+    }
+}
