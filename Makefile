@@ -6,7 +6,7 @@ BIN := target/release/tercet
 DATA ?= tercet-data
 SHELL := /bin/bash
 
-.PHONY: run build ui test test-rust test-ui lint bench chaos clean help
+.PHONY: run build ui test test-rust test-ui lint bench chaos supply sbom clean help
 
 help: ## Shows this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -36,8 +36,14 @@ lint: ## Format, clippy, and the page's linters
 	cd ui && npm run --silent lint
 
 chaos: build ## Runs every fault of docs/reliability.md, under 3 hours; root is needed for some
-	$(CARGO) build --release --locked -p chaos
+	$(CARGO) build --release --locked -p chaos -p fuzz
 	./target/release/chaos --full --page docs/reliability.md
+
+supply: ## Checks licences, bans, sources and advisories; builds cargo-deny first
+	@bash tests/supply.sh
+
+sbom: ## Writes what the binary is made of to target/sbom.cdx.json (CycloneDX)
+	@mkdir -p target && python3 tests/tools/sbom.py target/sbom.cdx.json
 
 bench: build ## Runs us and the peers on the same data: see benches/peers/README.md
 	bash benches/peers/run.sh

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
 use ingest::Ingest;
 use model::{Signal, TenantId};
 use query::Query;
 use storage::Store;
 
 use crate::config::{Config, Origin, SETTINGS};
+use crate::doors::{Doors, Principal, Tls, all_permissions, scope_of};
 use crate::reload::Reloader;
 use crate::{limits, stats};
 
@@ -27,6 +28,8 @@ pub(crate) struct Admin {
     pub(crate) store: Arc<Store>,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) query: Arc<Query>,
+    pub(crate) doors: Arc<Doors>,
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) stopping: AtomicBool,
     pub(crate) started_ns: i64,
 }
@@ -43,10 +46,11 @@ pub(crate) fn router(admin: Arc<Admin>) -> Router {
         .route("/-/compact", post(compact))
         .route("/-/reload", post(reload))
         .route("/tercet/api/v1/ingest", get(ingest))
-        .route("/tercet/api/v1/limits", get(own_limits))
+        .route("/tercet/api/v1/limits", get(limits_of))
         .route("/api/v1/tenants/{id}/limits", get(limits_of))
         .route("/tercet/api/v1/status", get(status))
         .route("/tercet/api/v1/settings", get(settings))
+        .route("/tercet/api/v1/permissions", get(permissions))
         .with_state(admin)
 }
 
@@ -98,8 +102,13 @@ fn done(outcome: Result<(), storage::StorageError>) -> Response {
     }
 }
 
-async fn status(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {
-    let tenants = admin.store.tenants();
+/// Whoever has been let in; nobody is asked where there is no authentication.
+type Visitor = Option<Extension<Arc<Principal>>>;
+
+async fn status(State(admin): State<Arc<Admin>>, visitor: Visitor) -> Json<serde_json::Value> {
+    let scope = scope_of(visitor.as_ref().map(|visitor| &visitor.0));
+    let mut tenants = admin.store.tenants();
+    tenants.retain(|tenant| scope.holds(tenant.as_str()));
     Json(serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
         "startedNs": admin.started_ns.to_string(),
@@ -132,27 +141,38 @@ async fn settings(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {
     Json(serde_json::Value::Array(list))
 }
 
-/// The limits of the tenant that asks, and how much of them is used.
-async fn own_limits(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
-    let name = headers.get("x-scope-orgid").and_then(|value| value.to_str().ok());
-    limits_response(&admin, name.filter(|name| !name.is_empty()).unwrap_or(TenantId::DEFAULT))
-}
-
-/// The same of any tenant.
-async fn limits_of(State(admin): State<Arc<Admin>>, Path(id): Path<String>) -> Response {
-    limits_response(&admin, &id)
-}
-
-fn limits_response(admin: &Admin, tenant: &str) -> Response {
-    match TenantId::parse(tenant) {
-        Ok(tenant) => Json(limits::describe(admin, &tenant)).into_response(),
-        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+/// The limits of a tenant, and how much of them is used.
+async fn limits_of(
+    State(admin): State<Arc<Admin>>,
+    tenant: Option<Extension<TenantId>>,
+) -> Response {
+    match tenant {
+        Some(Extension(tenant)) => Json(limits::describe(&admin, &tenant)).into_response(),
+        None => (StatusCode::BAD_REQUEST, "that is no name of a tenant\n").into_response(),
     }
 }
 
-/// What has arrived, by signal and service, and what was refused lately and why.
-async fn ingest(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {
-    let arrivals = admin.ingest.arrivals();
+/// What every route needs.
+async fn permissions() -> Json<serde_json::Value> {
+    let routes: Vec<_> = all_permissions()
+        .into_iter()
+        .map(|(route, needs)| {
+            serde_json::json!({
+                "route": route,
+                "get": needs.look.as_str(),
+                "other": needs.change.as_str(),
+            })
+        })
+        .collect();
+    Json(serde_json::Value::Array(routes))
+}
+
+/// What has arrived, by signal and service, and what was refused lately and why; of the visitor's
+/// tenants only.
+async fn ingest(State(admin): State<Arc<Admin>>, visitor: Visitor) -> Json<serde_json::Value> {
+    let scope = scope_of(visitor.as_ref().map(|visitor| &visitor.0));
+    let mut arrivals = admin.ingest.arrivals();
+    arrivals.retain(|arrival| scope.holds(&arrival.tenant));
     let counters = admin.ingest.stats().counters;
     let has = |labels: &[(&str, String)], name: &str, value: &str| {
         labels.iter().any(|(label, held)| *label == name && held == value)
@@ -169,13 +189,25 @@ async fn ingest(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {
     let signals: Vec<_> = Signal::ALL
         .into_iter()
         .map(|signal| {
-            let of_signal = arrivals.iter().filter(|arrival| arrival.signal == signal);
+            let of_signal = || arrivals.iter().filter(|arrival| arrival.signal == signal);
+            let sums = if scope.is_every() {
+                [
+                    "ingest_received_records_total",
+                    "ingest_received_bytes_total",
+                    "ingest_requests_total",
+                ]
+                .map(|name| total(name, signal))
+            } else {
+                of_signal().fold([0; 3], |[records, bytes, requests], arrival| {
+                    [records + arrival.records, bytes + arrival.bytes, requests + arrival.requests]
+                })
+            };
             serde_json::json!({
                 "signal": signal.as_str(),
-                "records": total("ingest_received_records_total", signal),
-                "bytes": total("ingest_received_bytes_total", signal),
-                "requests": total("ingest_requests_total", signal),
-                "lastNs": of_signal.map(|arrival| arrival.last_ns).max().unwrap_or(0).to_string(),
+                "records": sums[0],
+                "bytes": sums[1],
+                "requests": sums[2],
+                "lastNs": of_signal().map(|arrival| arrival.last_ns).max().unwrap_or(0).to_string(),
             })
         })
         .collect();
@@ -192,6 +224,10 @@ async fn ingest(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {
     let discarded: Vec<_> = counters
         .iter()
         .filter(|(name, ..)| *name == "ingest_discarded_records_total")
+        .filter(|(_, labels, _)| {
+            let tenant = labels.iter().find(|(label, _)| *label == "tenant");
+            scope.is_every() || tenant.is_some_and(|(_, tenant)| scope.holds(tenant))
+        })
         .map(|(_, labels, records)| {
             let mut row: serde_json::Map<_, _> = labels
                 .iter()
@@ -205,6 +241,7 @@ async fn ingest(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {
         .ingest
         .problems()
         .into_iter()
+        .filter(|problem| scope.holds(&problem.tenant))
         .map(|problem| {
             serde_json::json!({
                 "timeNs": problem.time_ns.to_string(),

@@ -15,9 +15,6 @@ use ingest::Ingest;
 #[allow_missing = true]
 struct Dist;
 
-/// What the browser may load: our own files and nothing else.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
-
 /// Answers whatever no other route takes.
 pub(crate) async fn fallback(request: Request) -> Response {
     if let Some(response) = Ingest::unknown_grpc(request.headers()) {
@@ -71,15 +68,9 @@ fn asset(path: &str, file: &rust_embed::EmbeddedFile, request: &Request) -> Resp
     } else {
         "no-cache"
     };
-    for (name, value) in [
-        (CONTENT_TYPE, mime.as_ref()),
-        (ETAG, etag.as_str()),
-        (CACHE_CONTROL, cache),
-        (http::header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (http::header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (http::header::REFERRER_POLICY, "same-origin"),
-        (http::header::X_FRAME_OPTIONS, "DENY"),
-    ] {
+    for (name, value) in
+        [(CONTENT_TYPE, mime.as_ref()), (ETAG, etag.as_str()), (CACHE_CONTROL, cache)]
+    {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
         }

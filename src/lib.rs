@@ -8,6 +8,8 @@ mod cli;
 mod components;
 pub mod config;
 mod demo;
+mod descriptors;
+mod doors;
 mod epochs;
 mod limits;
 mod listen;
@@ -15,6 +17,7 @@ mod memory;
 mod reload;
 mod server;
 mod stats;
+mod terminal;
 mod units;
 mod wiring;
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use ingest::Ingest;
 use model::{LimitTable, Profile};
 use query::{BuildInfo, Query, QueryOptions};
@@ -15,10 +16,11 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin};
 use crate::config::Config;
+use crate::doors::{self, Doors, Tls};
 use crate::epochs::Epochs;
 use crate::reload::{Reloaded, Reloader};
 use crate::wiring::{DecoderReplay, StoreSink, StoreSource, decoder_of};
-use crate::{assets, listen, memory};
+use crate::{assets, descriptors, listen, memory};
 
 /// A running server. Dropping it does not stop it: call [`Server::stop`].
 #[derive(Debug)]
@@ -61,14 +63,19 @@ impl Server {
     ///
     /// Errors: what could not be opened or bound, and why.
     pub async fn start(mut config: Config, components: Components) -> Result<Server, StartError> {
+        doors::panics::count();
         let as_read = config.clone();
+        let doors = Doors::new(&config.auth, &config.egress, &components)?;
+        let tls = Tls::open(&config.tls)?;
         memory::fit(&mut config, memory::available_bytes());
         let limits = LimitTable::new(config.tenant_limits());
         config.storage.limits = Arc::clone(&limits);
+        config.ingest.body_deadline_ns = config.connections.body_ns;
         config.ingest.shows_process_values = config.profile == Profile::Single;
         if config.profile == Profile::Multi {
             config.ingest.tenant_inflight_bytes_max = config.ingest.inflight_bytes_max / 2;
         }
+        let clock = Arc::clone(&components.clock);
         let http = listen::bind("http", config.http).await?;
         let otlp_http = listen::bind("otlp-http", config.otlp_http).await?;
         let otlp_grpc = listen::bind("otlp-grpc", config.otlp_grpc).await?;
@@ -122,25 +129,31 @@ impl Server {
             store,
             ingest: Arc::clone(&ingest),
             query: Arc::clone(&query),
+            doors: Arc::clone(&doors),
+            tls: tls.clone(),
             stopping: AtomicBool::new(false),
             started_ns,
         });
-        let router: Router = Router::new()
-            .merge(ingest.router())
-            .merge(query.router())
-            .merge(admin::router(Arc::clone(&admin)))
-            .fallback(assets::fallback);
+        let router = routes(&admin)
+            .fallback(assets::fallback)
+            .layer(from_fn_with_state(doors, doors::guard));
 
         let (stop, stopped) = watch::channel(false);
-        let connections = Arc::new(Semaphore::new(admin.config.connections_max));
+        let limits = Arc::new(admin.config.connections.clone());
+        let wanted = match limits.connections_max {
+            0 => Semaphore::MAX_PERMITS,
+            count => count.min(Semaphore::MAX_PERMITS),
+        };
+        let connections_max = descriptors::connections_max(wanted);
+        let connections = Arc::new(Semaphore::new(connections_max));
+        let shared = listen::Shared { router, limits, connections, tls: tls.clone(), clock };
         let config = &admin.config;
         let (http_address, otlp_http_address, otlp_grpc_address) =
             (config.http, config.otlp_http, config.otlp_grpc);
         let listeners = [http, otlp_http, otlp_grpc]
             .into_iter()
-            .map(|listener| {
-                listen::serve(listener, router.clone(), Arc::clone(&connections), stopped.clone())
-            })
+            .map(|listener| listen::serve(listener, shared.clone(), stopped.clone()))
+            .chain(tls.iter().map(|tls| tls.watch(stopped.clone())))
             .collect();
         Ok(Server {
             http: http_address,
@@ -151,6 +164,12 @@ impl Server {
             listeners,
             tasks,
         })
+    }
+
+    /// Whether the listeners speak TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.admin.tls.is_some()
     }
 
     /// The store behind it, for tests.
@@ -193,6 +212,14 @@ impl Server {
                 .to_owned())
         })
     }
+}
+
+/// Every route of the server, its doors left out.
+pub(crate) fn routes(admin: &Arc<Admin>) -> Router {
+    Router::new()
+        .merge(admin.ingest.router())
+        .merge(admin.query.router())
+        .merge(admin::router(Arc::clone(admin)))
 }
 
 fn build_info() -> BuildInfo {

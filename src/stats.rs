@@ -9,12 +9,14 @@ use std::fmt::Write as _;
 use model::MemoryPool;
 
 use crate::admin::Admin;
+use crate::doors::panics;
 use crate::limits;
 
 type Row = (&'static str, Vec<(&'static str, String)>, f64);
 
 /// Every family and what it says, in order of name.
 const HELP: &[(&str, &str)] = &[
+    ("auth_failures_total", "Requests turned away at the door, by kind."),
     (
         "backpressure_state",
         "0 if nothing is refused for memory, 1 if queries are, 2 if writes are too.",
@@ -58,6 +60,7 @@ const HELP: &[(&str, &str)] = &[
     ("memtable_bytes", "Memory of rows that are not in a segment yet."),
     ("memtable_rows", "Rows that are not in a segment yet."),
     ("orphan_files_removed_total", "Files removed that the catalog does not know."),
+    ("panics_total", "Bugs that stopped a request or a task."),
     ("prev_shutdown_unclean", "1 if the server did not stop in order the last time."),
     ("queries_ended_total", "Queries that ended before their answer, by reason."),
     ("queries_in_flight", "Requests to the query endpoints that are being answered."),
@@ -76,6 +79,8 @@ const HELP: &[(&str, &str)] = &[
     ("segments", "Segments, by signal and level."),
     ("segments_quarantined", "Segments set aside because they are damaged."),
     ("start_time_seconds", "When the server started, since the Unix epoch."),
+    ("tls_reload_failures_total", "Times that new TLS files could not be used."),
+    ("tls_reloads_total", "Times that new TLS files were taken up."),
     ("wal_appended_bytes_total", "Bytes written to the log."),
     ("wal_bytes", "Bytes of the log's files."),
     ("wal_corruptions_total", "Damaged places found in the log."),
@@ -96,6 +101,15 @@ pub(crate) fn render(admin: &Admin) -> String {
     let (store, ingest, query) = (admin.store.stats(), admin.ingest.stats(), admin.query.stats());
     let (reload_ok, reloaded_ns) = admin.reloader.last();
     let memory = &admin.config.storage.memory;
+    let (reloads, failures) = admin.tls.as_ref().map_or((0, 0), |tls| tls.counts());
+    let mut of_doors = vec![
+        ("panics_total", Vec::new(), panics::counted() as f64),
+        ("tls_reloads_total", Vec::new(), reloads as f64),
+        ("tls_reload_failures_total", Vec::new(), failures as f64),
+    ];
+    of_doors.extend(admin.doors.turned_away().map(|(kind, count)| {
+        ("auth_failures_total", vec![("kind", kind.to_owned())], count as f64)
+    }));
     let own = [
         ("build_info", vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0),
         ("config_last_reload_successful", Vec::new(), if reload_ok { 1.0 } else { 0.0 }),
@@ -119,7 +133,7 @@ pub(crate) fn render(admin: &Admin) -> String {
     ] {
         own.push(("memory_used_bytes", vec![("pool", pool.as_str().to_owned())], bytes as f64));
     }
-    let counters = [store.counters, ingest.counters, query.counters].concat();
+    let counters = [store.counters, ingest.counters, query.counters, of_doors].concat();
     let gauges = [store.gauges, ingest.gauges, query.gauges, own].concat();
     let mut page = String::new();
     write_families(&mut page, "counter", counters);

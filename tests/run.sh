@@ -67,6 +67,7 @@ cargo_tests "rust tests" cargo test --workspace --locked --no-fail-fast -- --sho
 export TERCET_BIN=${CARGO_TARGET_DIR:-$PWD/target}/debug/tercet
 cargo_tests "chaos: the fast rows" cargo run --quiet --locked -p chaos
 skippable "page: in a browser" npm --prefix ui run --silent test:browser
+step "bill of materials" make --no-print-directory sbom
 step "clippy" cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 
 printf '\n'

@@ -116,6 +116,12 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The status that every protocol over HTTP answers with.
+    #[must_use]
+    pub fn http_status(&self) -> StatusCode {
+        self.class.http_status()
+    }
+
     /// Bytes of a message that are sent (`server.max_response_error_bytes`).
     pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 10;
 

@@ -11,6 +11,9 @@ mod checks;
 mod decoder;
 mod dialect;
 mod failure;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod loki;
 mod otlp;

@@ -53,6 +53,10 @@ pub struct Arrival {
     /// Units: ns.
     pub last_ns: i64,
     pub requests: u64,
+    /// Of requests in which this service came first, so that sums count each record once.
+    pub records: u64,
+    /// As `records`. Units: bytes as sent.
+    pub bytes: u64,
 }
 
 /// Counters by protocol, in the order of [`Protocol::ALL`].
@@ -129,11 +133,14 @@ impl Stats {
             received.bytes.fetch_add(taken.bytes, Ordering::Relaxed);
         }
         let mut arrivals = self.arrivals.lock();
-        for service in &taken.services {
+        for (index, service) in taken.services.iter().enumerate() {
+            let (records, bytes) = if index == 0 { (taken.records, taken.bytes) } else { (0, 0) };
             let key = (taken.tenant.as_str().to_owned(), taken.signal, service.clone());
             if let Some(known) = arrivals.get_mut(&key) {
                 known.last_ns = known.last_ns.max(taken.received_ns);
                 known.requests += 1;
+                known.records += records;
+                known.bytes += bytes;
             } else if arrivals.len() < ARRIVALS_MAX {
                 let arrival = Arrival {
                     tenant: key.0.clone(),
@@ -142,6 +149,8 @@ impl Stats {
                     first_ns: taken.received_ns,
                     last_ns: taken.received_ns,
                     requests: 1,
+                    records,
+                    bytes,
                 };
                 arrivals.insert(key, arrival);
             }

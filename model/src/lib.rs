@@ -16,6 +16,7 @@ mod metrics;
 mod protocol;
 mod reason;
 mod refusal;
+mod secret;
 mod stream;
 mod tenant;
 mod text;
@@ -37,6 +38,7 @@ pub use metrics::{
 pub use protocol::{Encoding, Protocol, Wire};
 pub use reason::{Reason, Rejection, Rejections};
 pub use refusal::{ErrorId, Exceeded};
+pub use secret::{Secret, without_credentials};
 pub use stream::{Hint, Scope, Stream, StreamId, StreamParts};
 pub use tenant::{TenantError, TenantId};
 pub use text::value_to_json;

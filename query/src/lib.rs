@@ -4,6 +4,9 @@
 //! Each language has the same rooms (lex, parse, ast, check, plan, exec); range functions of all of
 //! them share `kernels`.
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod kernels;
 mod limits;

@@ -7,6 +7,13 @@ use storage::RegexLimits;
 /// whatever the settings say.
 pub(crate) const TREE_DEPTH_MAX: usize = 500;
 
+/// Patterns in one query: each may need `limits.query.regex_program_bytes` and the time to compile so
+/// much, and that before the query's own time begins to run.
+const PATTERNS_MAX: usize = 100;
+
+/// What a pattern follows, in either language. One inside a string counts as well: the bound is far
+/// beyond what people and panels write.
+const PATTERN_MARKS: [&str; 6] = ["=~", "!~", "|~", "regexp", "label_replace", "regexReplaceAll"];
 /// What is wrong with the time that a query ranges over, if anything (`max_ns` 0: no limit).
 pub(crate) fn range_too_long(tenant: &TenantId, range_ns: i64, max_ns: i64) -> Option<Exceeded> {
     (max_ns != 0 && range_ns > max_ns).then(|| Exceeded {
@@ -42,8 +49,14 @@ impl ParseLimits {
     /// What is wrong with the length of a query's text, if anything.
     pub(crate) fn too_long(&self, text: &str) -> Option<String> {
         let (bytes, max) = (text.len(), self.bytes_max);
-        (bytes > max)
-            .then(|| format!("query is {bytes} bytes long (limits.query.max_expr_bytes={max})"))
+        if bytes > max {
+            return Some(format!(
+                "query is {bytes} bytes long (limits.query.max_expr_bytes={max})"
+            ));
+        }
+        let patterns: usize = PATTERN_MARKS.iter().map(|mark| text.matches(mark).count()).sum();
+        (patterns > PATTERNS_MAX)
+            .then(|| format!("query has {patterns} patterns, at most {PATTERNS_MAX} are possible"))
     }
 
     /// Says that a query nests `levels` deep, of which `max` are allowed.
@@ -58,5 +71,20 @@ impl ParseLimits {
         format!(
             "query is nested too deeply: {levels} levels or more (limits.query.max_expr_depth={max})"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Limits, ParseLimits};
+
+    #[test]
+    fn a_query_of_thousands_of_patterns_is_not_compiled() {
+        let limits = ParseLimits::of(&Limits::default());
+        for (matcher, said) in [("a=~\"x{999}{20}\"", true), ("a=\"x{999}{20}\"", false)] {
+            let text = format!("{{{}}}", [matcher; 101].join(","));
+            let why = limits.too_long(&text);
+            assert_eq!(why.is_some_and(|why| why.contains("101 patterns")), said, "{matcher}");
+        }
     }
 }

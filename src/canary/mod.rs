@@ -16,7 +16,7 @@ mod send;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use model::Signal;
@@ -107,6 +107,7 @@ impl Canary {
             answers: Mutex::default(),
             latencies: Mutex::default(),
             newest: Mutex::default(),
+            is_doubtful: AtomicBool::new(false),
             last_refusal: Mutex::default(),
         };
         let (visible, next_recount) = (Mutex::default(), AtomicUsize::new(0));
@@ -147,6 +148,7 @@ impl Canary {
     /// Errors: the ledger's file cannot be written.
     pub async fn send(&self, to: &str, stop: &watch::Receiver<bool>) -> Result<(), String> {
         let to = to.trim_end_matches('/');
+        self.sender.is_doubtful.store(false, Ordering::SeqCst);
         let pace = match self.options.rate {
             0 => Duration::ZERO,
             rate => Duration::from_secs(1) * u32::from(self.options.writers) / rate,
@@ -156,6 +158,12 @@ impl Canary {
             self.sender.write(to, Habit { writer, pace, is_patient }, stop.clone())
         });
         futures::future::try_join_all(writers).await.map(|_| ())
+    }
+
+    /// From now on an acknowledgement is none, until [`Canary::send`] is called again: what a server
+    /// says after its power is cut would never have been heard.
+    pub fn doubt(&self) {
+        self.sender.is_doubtful.store(true, Ordering::SeqCst);
     }
 
     /// A reader of this run's records at `read`.

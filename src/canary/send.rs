@@ -1,6 +1,7 @@
 //! Writers: each sends batch after batch of the three signals in turn, one request at a time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use model::Signal;
@@ -46,6 +47,8 @@ pub(super) struct Sender {
     pub(super) latencies: Mutex<Latencies>,
     /// The newest batch acknowledged of each signal, and when. Units: ns, monotonic.
     pub(super) newest: Mutex<Vec<(Name, i64, u64)>>,
+    /// Set while acknowledgements count for nothing: see [`super::Canary::doubt`].
+    pub(super) is_doubtful: AtomicBool,
     /// The last refusal, in words.
     pub(super) last_refusal: Mutex<String>,
 }
@@ -130,7 +133,10 @@ impl Sender {
         let mut pause = PAUSE_MIN;
         loop {
             let start = self.clock.monotonic_ns();
-            let came = self.post(to, name, time_ms).await;
+            let mut came = self.post(to, name, time_ms).await;
+            if came == Came::Acked && self.is_doubtful.load(Ordering::SeqCst) {
+                came = Came::Nothing;
+            }
             let now = self.clock.monotonic_ns();
             if came == Came::Acked {
                 self.latencies.lock().add(Duration::from_nanos(now.saturating_sub(start)));

@@ -4,6 +4,8 @@
 //! as underscores), else from the TOML file, else from its default. Everything is read and checked
 //! before anything opens. `docs/settings.md` is compared with this table by a test.
 
+mod doors;
+mod limits;
 mod table;
 mod values;
 
@@ -13,9 +15,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ingest::{IngestOptions, TranslationOptions};
-use model::{Limits, Profile, TenantId, TenantLimits};
+use model::{Limits, Profile, Secret, TenantId, TenantLimits, without_credentials};
 use storage::Options;
 
+use crate::doors::Scope;
+use crate::listen;
+
+pub use doors::{Auth, Certificate, EgressOptions, Oidc, TlsFiles, Token, User};
 pub use table::{SETTINGS, Setting};
 
 /// All settings of a server.
@@ -40,7 +46,11 @@ pub struct Config {
     pub tenants: BTreeMap<TenantId, TenantConfig>,
     /// Of the whole process; 0 is four fifths of what the machine or its cgroup has. Units: bytes.
     pub memory_bytes_max: u64,
-    pub connections_max: usize,
+    /// What a client may take of the sockets.
+    pub connections: listen::Limits,
+    pub tls: TlsFiles,
+    pub auth: Auth,
+    pub egress: EgressOptions,
     /// Units: ns.
     pub shutdown_delay_ns: i64,
     /// Units: ns.
@@ -60,7 +70,7 @@ pub struct TenantConfig {
     pub given: BTreeMap<String, String>,
 }
 
-/// Where settings come from. Holds what names Tercet alone, so that it can be shown.
+/// Where settings come from. Of the environment it holds what names Tercet alone.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     pub flags: BTreeMap<String, String>,
@@ -99,7 +109,10 @@ impl Default for Config {
             limits: Limits::default(),
             tenants: BTreeMap::new(),
             memory_bytes_max: 0,
-            connections_max: 10_000,
+            connections: listen::Limits::default(),
+            tls: TlsFiles::default(),
+            auth: Auth::default(),
+            egress: EgressOptions::default(),
             shutdown_delay_ns: 0,
             shutdown_timeout_ns: 30_000_000_000,
             log: LogFormat::Text,
@@ -144,6 +157,31 @@ pub(crate) struct Given<'a> {
     pub(crate) environment: Cow<'a, BTreeMap<String, String>>,
     pub(crate) file: BTreeMap<String, String>,
     pub(crate) tenants: BTreeMap<String, BTreeMap<String, String>>,
+    /// Its lists; what else is below `auth.` stands in the others.
+    pub(crate) auth: Auth,
+}
+
+impl Given<'_> {
+    /// Takes over what a file holds.
+    fn take(&mut self, mut table: toml::Table, problems: &mut Vec<String>) {
+        let wrong = "tenants: write a table for each tenant, as [tenants.acme.limits.ingest]";
+        match table.remove("tenants") {
+            None => {}
+            Some(toml::Value::Table(tenants)) => {
+                for (name, tenant) in tenants {
+                    match tenant {
+                        toml::Value::Table(tenant) => {
+                            flatten("", &tenant, self.tenants.entry(name).or_default());
+                        }
+                        _ => problems.push(wrong.to_owned()),
+                    }
+                }
+            }
+            Some(_) => problems.push(wrong.to_owned()),
+        }
+        doors::take_lists(&mut table, &mut self.auth, problems);
+        flatten("", &table, &mut self.file);
+    }
 }
 
 /// Reads all settings. `flags` holds the values of flags by setting name, `environment` all
@@ -161,10 +199,11 @@ pub fn read(
         ..Given::default()
     };
     let mut problems = Vec::new();
-    if let Some(file) = file
-        && let Err(problem) = read_file(file, &mut given)
-    {
-        problems.push(problem);
+    if let Some(file) = file {
+        match read_file(file) {
+            Ok(table) => given.take(table, &mut problems),
+            Err(problem) => problems.push(problem),
+        }
     }
     let mut config = build(&given, &mut problems);
     config.storage.bucket_options = bucket_options(environment);
@@ -178,7 +217,7 @@ pub fn read(
 
 /// Sets what was given, and says what is wrong with it.
 pub(crate) fn build(given: &Given<'_>, problems: &mut Vec<String>) -> Config {
-    let mut config = Config::default();
+    let mut config = Config { auth: given.auth.clone(), ..Config::default() };
     for name in given.file.keys() {
         if !SETTINGS.iter().any(|setting| setting.name == name) {
             problems.push(format!("{name}: no such setting{}", nearest(name)));
@@ -266,12 +305,12 @@ fn is_of_kubernetes(name: &str) -> bool {
 }
 
 /// What the clouds' own tools are told in the environment, as the `object_store` crate names it.
-fn bucket_options(environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
+fn bucket_options(environment: &BTreeMap<String, String>) -> Vec<(String, Secret)> {
     const CLOUDS: [&str; 4] = ["AWS_", "GOOGLE_", "AZURE_", "OBJECT_STORE_"];
     environment
         .iter()
         .filter(|(name, _)| CLOUDS.iter().any(|cloud| name.starts_with(cloud)))
-        .map(|(name, value)| (name.to_lowercase(), value.clone()))
+        .map(|(name, value)| (name.to_lowercase(), Secret::new(value.as_str())))
         .collect()
 }
 
@@ -280,10 +319,11 @@ fn check(config: &Config, problems: &mut Vec<String>) {
     let addresses =
         [("http", config.http), ("otlp-http", config.otlp_http), ("otlp-grpc", config.otlp_grpc)];
     for (flag, address) in addresses {
-        if !address.ip().is_loopback() && !config.insecure {
+        if !address.ip().is_loopback() && !config.insecure && !config.auth.is_on() {
             problems.push(format!(
                 "--{flag}: {address} can be reached from other machines and nothing here asks who \
-                 they are; listen on 127.0.0.1 behind a proxy that does, or say --insecure"
+                 they are; name users or tokens (docs/doors.md), listen on 127.0.0.1 behind a \
+                 proxy that asks, or say --insecure"
             ));
         }
     }
@@ -293,38 +333,77 @@ fn check(config: &Config, problems: &mut Vec<String>) {
             problems.push(format!("--{flag}: {address} is --{other}'s already"));
         }
     }
+    check_doors(config, problems);
     if let Some(bucket) = &config.storage.bucket {
         let known = ["s3://", "s3a://", "gs://", "az://", "azure://", "abfs://", "file://"];
         if !known.iter().any(|scheme| bucket.starts_with(scheme)) {
             problems.push(format!(
-                "--bucket: {bucket:?} is no bucket address: write for example s3://bucket/prefix, \
-                 gs://bucket/prefix or az://container/prefix"
+                "--bucket: {:?} is no bucket address: write for example s3://bucket/prefix, \
+                 gs://bucket/prefix or az://container/prefix",
+                without_credentials(bucket, bucket)
             ));
         }
     }
 }
 
-/// The TOML file as dotted names and texts, what tenants have of their own apart.
-fn read_file(path: &Path, given: &mut Given<'_>) -> Result<(), String> {
+/// What settings about the doors must agree on.
+fn check_doors(config: &Config, problems: &mut Vec<String>) {
+    let tls = &config.tls;
+    if tls.cert.is_some() != tls.key.is_some() {
+        problems.push("tls.cert, tls.key: one does not work without the other".to_owned());
+    }
+    if tls.client_ca.is_some() && tls.cert.is_none() {
+        problems.push("tls.client_ca: clients' certificates need tls.cert and tls.key".to_owned());
+    }
+    if tls.client_required && tls.client_ca.is_none() {
+        problems.push("tls.client_required: needs tls.client_ca".to_owned());
+    }
+    if !config.auth.certificates.is_empty() && tls.client_ca.is_none() {
+        problems.push("auth.certificates: needs tls.client_ca, who vouches for them".to_owned());
+    }
+    let oidc = &config.auth.oidc;
+    if !oidc.is_on() {
+        return;
+    }
+    if oidc.audience.is_empty() {
+        problems
+            .push("auth.oidc.audience: is missing; a token for others is not for us".to_owned());
+    }
+    for (name, address) in [("issuer", &oidc.issuer), ("jwks_url", &oidc.jwks_url)] {
+        if (name == "issuer" || !address.is_empty()) && !is_trusted_url(address) {
+            problems.push(format!(
+                "auth.oidc.{name}: {address:?} is no https:// address (http:// is taken for this \
+                 machine only)"
+            ));
+        }
+    }
+    if !oidc.tenants.is_empty()
+        && let Err(why) = Scope::parse(oidc.tenants.iter().map(String::as_str))
+    {
+        problems.push(format!("auth.oidc.tenants: {why}"));
+    }
+}
+
+/// Whether what is read there comes from whom it says.
+fn is_trusted_url(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| match (url.scheme(), url.host()) {
+        ("https", Some(_)) => true,
+        ("http", Some(url::Host::Domain(name))) => name == "localhost",
+        ("http", Some(url::Host::Ipv4(address))) => address.is_loopback(),
+        ("http", Some(url::Host::Ipv6(address))) => address.is_loopback(),
+        _ => false,
+    })
+}
+
+/// The TOML file.
+fn read_file(path: &Path) -> Result<toml::Table, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("--config: cannot read {}: {error}", path.display()))?;
-    let mut table: toml::Table = text
-        .parse()
-        .map_err(|error| format!("--config: {} is not TOML: {error}", path.display()))?;
-    let wrong = "tenants: write a table for each tenant, as [tenants.acme.limits.ingest]";
-    match table.remove("tenants") {
-        Some(toml::Value::Table(tenants)) => {
-            for (name, tenant) in tenants {
-                let toml::Value::Table(tenant) = tenant else { return Err(wrong.to_owned()) };
-                let values = given.tenants.entry(name).or_default();
-                flatten("", &tenant, values);
-            }
-        }
-        Some(_) => return Err(wrong.to_owned()),
-        None => {}
-    }
-    flatten("", &table, &mut given.file);
-    Ok(())
+    // The crate's message quotes the line, which may hold a secret.
+    text.parse().map_err(|error: toml::de::Error| {
+        let line = error.span().map_or(0, |span| text[..span.start].lines().count());
+        format!("--config: {} is not TOML: line {line}: {}", path.display(), error.message())
+    })
 }
 
 fn flatten(prefix: &str, table: &toml::Table, flat: &mut BTreeMap<String, String>) {

@@ -3,24 +3,26 @@
 use std::path::PathBuf;
 
 use ingest::{DeltaMode, Strategy};
-use model::{Oversize, Profile};
+use model::Profile;
 use storage::Durability;
 
+use super::limits::LIMITS;
 use super::values::{
-    DELTA_MODES, OVERSIZES, PROFILES, STRATEGIES, flag_value, positive_ns_u64, read_durability,
-    read_folder, read_log, read_names, read_promote, show, show_bucket, show_ns, show_promote,
-    show_size, show_size64, show_word, size, unsigned, word,
+    DELTA_MODES, PROFILES, STRATEGIES, flag_value, positive_ns_u64, read_algorithms,
+    read_durability, read_folder, read_log, read_names, read_path, read_promote, read_roles,
+    read_text, show, show_bucket, show_names, show_ns, show_path, show_promote, show_size,
+    show_size64, show_word, size, unsigned, word,
 };
 use super::{Config, LogFormat};
-use crate::units::{format_duration_ns, parse_address, parse_duration_ns};
+use crate::units::{format_bytes, format_duration_ns, parse_address, parse_duration_ns};
 
 /// One setting.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Setting {
     /// Its name in TOML, such as `storage.retention`.
     pub name: &'static str,
     /// A flag of its own; otherwise the flag is the name with dashes.
-    flag: Option<&'static str>,
+    pub(super) flag: Option<&'static str>,
     /// What stands for the value in help texts.
     pub value: &'static str,
     /// One or two sentences.
@@ -61,9 +63,30 @@ macro_rules! setting {
         }
     };
 }
+pub(super) use setting;
 
 /// Every setting, in the order of the docs.
-pub static SETTINGS: &[Setting] = &[
+pub static SETTINGS: &[Setting] = &joined::<COUNT>([BEFORE_LIMITS, LIMITS, BEHIND_LIMITS]);
+
+const COUNT: usize = BEFORE_LIMITS.len() + LIMITS.len() + BEHIND_LIMITS.len();
+
+/// The parts in one table. Panics: bug, `N` is not the sum of their lengths.
+const fn joined<const N: usize>(parts: [&[Setting]; 3]) -> [Setting; N] {
+    let mut all = [parts[0][0]; N];
+    let (mut part, mut row, mut count) = (0, 0, 0);
+    while part < parts.len() {
+        if row == parts[part].len() {
+            (part, row) = (part + 1, 0);
+        } else {
+            all[count] = parts[part][row];
+            (row, count) = (row + 1, count + 1);
+        }
+    }
+    assert!(count == N, "bug: the count of settings is wrong");
+    all
+}
+
+const BEFORE_LIMITS: &[Setting] = &[
     setting!(
         "server.http",
         Some("http"),
@@ -133,8 +156,80 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "COUNT",
         "Open connections on all listeners together.",
-        connections_max = unsigned::<usize>,
+        connections.connections_max = unsigned::<usize>,
         show
+    ),
+    setting!(
+        "server.h2_max_streams",
+        None,
+        "COUNT",
+        "Requests at one time on one HTTP/2 connection.",
+        connections.streams_max = unsigned::<u32>,
+        show
+    ),
+    setting!(
+        "server.max_header_bytes",
+        None,
+        "SIZE",
+        "All headers of one request; above it 431.",
+        connections.header_bytes_max = size::<u32>,
+        |bytes: &u32| format_bytes(u64::from(*bytes))
+    ),
+    setting!(
+        "server.max_headers",
+        None,
+        "COUNT",
+        "Headers of one request; above it 431.",
+        connections.headers_max = unsigned::<usize>,
+        show
+    ),
+    setting!(
+        "server.tls_handshake_timeout",
+        None,
+        "DURATION",
+        "A TLS handshake that takes longer is ended.",
+        connections.handshake_ns = parse_duration_ns,
+        show_ns
+    ),
+    setting!(
+        "server.header_timeout",
+        None,
+        "DURATION",
+        "A client that has begun a request, or a connection, and not sent its headers by then gets 408.",
+        connections.header_ns = parse_duration_ns,
+        show_ns
+    ),
+    setting!(
+        "server.body_deadline",
+        None,
+        "DURATION",
+        "A body may keep us waiting this long in all; then 408. 0 waits for ever.",
+        connections.body_ns = parse_duration_ns,
+        show_ns
+    ),
+    setting!(
+        "server.body_min_rate",
+        None,
+        "SIZE",
+        "Bytes per second that a body must bring once it has kept us waiting for 10 s. 0 takes any.",
+        connections.body_rate_min = size::<u64>,
+        show_size64
+    ),
+    setting!(
+        "server.idle_timeout",
+        None,
+        "DURATION",
+        "A connection without a request is closed after this. 0 keeps it.",
+        connections.idle_ns = parse_duration_ns,
+        show_ns
+    ),
+    setting!(
+        "server.write_timeout",
+        None,
+        "DURATION",
+        "A client that takes no byte of its answer for this long is closed. 0 waits for ever.",
+        connections.write_ns = parse_duration_ns,
+        show_ns
     ),
     setting!(
         "server.shutdown_delay",
@@ -159,6 +254,134 @@ pub static SETTINGS: &[Setting] = &[
         "Memory of the whole process: near it queries are refused first, then writes. 0 is 80 % of what the machine or the cgroup has.",
         memory_bytes_max = size::<u64>,
         show_size64
+    ),
+    setting!(
+        "tls.cert",
+        None,
+        "FILE",
+        "Certificate chain (PEM) of all three listeners. They speak TLS then, and take up new files within 10 s.",
+        tls.cert = read_path,
+        show_path
+    ),
+    setting!(
+        "tls.key",
+        None,
+        "FILE",
+        "Private key (PEM) of the certificate.",
+        tls.key = read_path,
+        show_path
+    ),
+    setting!(
+        "tls.client_ca",
+        None,
+        "FILE",
+        "Authorities (PEM) whose client certificates are taken; [[auth.certificates]] says who may do what.",
+        tls.client_ca = read_path,
+        show_path
+    ),
+    setting!(
+        "tls.client_required",
+        None,
+        "BOOL",
+        "Ends handshakes without a client's certificate, health checks included.",
+        tls.client_required = flag_value,
+        show
+    ),
+    setting!(
+        "auth.failed_login_rate",
+        None,
+        "COUNT",
+        "Wrong passwords or tokens of one address and user in a minute; more get 429. 0 takes any number.",
+        auth.failed_login_rate = unsigned::<u32>,
+        show
+    ),
+    setting!(
+        "auth.oidc.issuer",
+        None,
+        "URL",
+        "Identity provider whose tokens (JWT) are taken; their iss must be this text.",
+        auth.oidc.issuer = read_text,
+        show
+    ),
+    setting!(
+        "auth.oidc.audience",
+        None,
+        "NAME",
+        "What aud of a token must hold.",
+        auth.oidc.audience = read_text,
+        show
+    ),
+    setting!(
+        "auth.oidc.jwks_url",
+        None,
+        "URL",
+        "Where the provider's keys are. Empty asks /.well-known/openid-configuration of the issuer.",
+        auth.oidc.jwks_url = read_text,
+        show
+    ),
+    setting!(
+        "auth.oidc.algorithms",
+        None,
+        "NAMES",
+        "Signatures that are taken: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA.",
+        auth.oidc.algorithms = read_algorithms,
+        show_names
+    ),
+    setting!(
+        "auth.oidc.role_claim",
+        None,
+        "NAME",
+        "Claim that holds the role, or groups that auth.oidc.roles makes roles of.",
+        auth.oidc.role_claim = read_text,
+        show
+    ),
+    setting!(
+        "auth.oidc.roles",
+        None,
+        "GROUP=ROLE,...",
+        "Roles of groups, such as sre=admin,devs=read. Empty takes names of roles from the claim as they are.",
+        auth.oidc.roles = read_roles,
+        show_names
+    ),
+    setting!(
+        "auth.oidc.tenant_claim",
+        None,
+        "NAME",
+        "Claim that holds the tenants.",
+        auth.oidc.tenant_claim = read_text,
+        show
+    ),
+    setting!(
+        "auth.oidc.tenants",
+        None,
+        "NAMES",
+        "Tenants of principals whose token names none; * for all. Empty refuses them.",
+        auth.oidc.tenants = read_names,
+        show_names
+    ),
+    setting!(
+        "egress.block_private",
+        None,
+        "BOOL",
+        "Refuses to fetch what a setting names from private, loopback and link-local addresses.",
+        egress.block_private = flag_value,
+        show
+    ),
+    setting!(
+        "egress.timeout",
+        None,
+        "DURATION",
+        "A fetch that takes longer is ended.",
+        egress.timeout_ns = parse_duration_ns,
+        show_ns
+    ),
+    setting!(
+        "egress.max_response_bytes",
+        None,
+        "SIZE",
+        "A fetched answer that is larger is not read.",
+        egress.response_bytes_max = size::<usize>,
+        show_size
     ),
     setting!(
         "storage.data",
@@ -300,310 +523,9 @@ pub static SETTINGS: &[Setting] = &[
         storage.id_fields = read_names,
         |names: &Vec<String>| names.join(",")
     ),
-    setting!(
-        "limits.ingest.rate_bytes_logs",
-        None,
-        "SIZE",
-        "Decompressed bytes of logs that a tenant may send a second.",
-        limits.logs_rate_bytes = size::<u64>,
-        show_size64
-    ),
-    setting!(
-        "limits.ingest.burst_bytes_logs",
-        None,
-        "SIZE",
-        "What may come at once above that rate. 0 is twice the rate.",
-        limits.logs_burst_bytes = size::<u64>,
-        show_size64
-    ),
-    setting!(
-        "limits.ingest.rate_bytes_traces",
-        None,
-        "SIZE",
-        "Decompressed bytes of traces that a tenant may send a second.",
-        limits.traces_rate_bytes = size::<u64>,
-        show_size64
-    ),
-    setting!(
-        "limits.ingest.burst_bytes_traces",
-        None,
-        "SIZE",
-        "What may come at once above that rate. 0 is twice the rate.",
-        limits.traces_burst_bytes = size::<u64>,
-        show_size64
-    ),
-    setting!(
-        "limits.ingest.rate_samples",
-        None,
-        "COUNT",
-        "Samples that a tenant may send a second.",
-        limits.rate_samples = unsigned::<u64>,
-        show
-    ),
-    setting!(
-        "limits.ingest.burst_samples",
-        None,
-        "COUNT",
-        "What may come at once above that rate. 0 is four times the rate.",
-        limits.burst_samples = unsigned::<u64>,
-        show
-    ),
-    setting!(
-        "limits.ingest.stream_rate_bytes",
-        None,
-        "SIZE",
-        "Bytes of lines that one stream of logs may have a second.",
-        limits.stream_rate_bytes = size::<u64>,
-        show_size64
-    ),
-    setting!(
-        "limits.ingest.stream_burst_bytes",
-        None,
-        "SIZE",
-        "What may come at once above that rate. 0 is five times the rate.",
-        limits.stream_burst_bytes = size::<u64>,
-        show_size64
-    ),
-    setting!(
-        "limits.ingest.max_active_series",
-        None,
-        "COUNT",
-        "Series with samples that are not in segments yet.",
-        limits.active_series_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.ingest.max_active_streams",
-        None,
-        "COUNT",
-        "Streams with records that are not in segments yet.",
-        limits.active_streams_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.ingest.max_labels",
-        None,
-        "COUNT",
-        "Labels of one series or stream.",
-        limits.labels_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.ingest.max_label_name_bytes",
-        None,
-        "SIZE",
-        "Length of a label's name.",
-        limits.label_name_bytes_max = size::<usize>,
-        show_size
-    ),
-    setting!(
-        "limits.ingest.max_label_value_bytes",
-        None,
-        "SIZE",
-        "Length of a label's value.",
-        limits.label_value_bytes_max = size::<usize>,
-        show_size
-    ),
-    setting!(
-        "limits.ingest.max_attributes",
-        None,
-        "COUNT",
-        "Attributes of one record.",
-        limits.attributes_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.ingest.max_attribute_bytes",
-        None,
-        "SIZE",
-        "Length of one attribute's value.",
-        limits.attribute_bytes_max = size::<usize>,
-        show_size
-    ),
-    setting!(
-        "limits.ingest.max_line_bytes",
-        None,
-        "SIZE",
-        "Length of a log record's body.",
-        limits.line_bytes_max = size::<usize>,
-        show_size
-    ),
-    setting!(
-        "limits.ingest.on_oversize",
-        None,
-        "reject|truncate",
-        "What becomes of a log record whose body is too long: it is refused, or kept without its end.",
-        limits.on_oversize = (|text: &str| word(&OVERSIZES, text)),
-        |oversize: &Oversize| show_word(&OVERSIZES, oversize)
-    ),
-    setting!(
-        "limits.ingest.max_nesting_depth",
-        None,
-        "COUNT",
-        "Levels of arrays and maps in a value.",
-        limits.nesting_depth_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.ingest.max_age",
-        None,
-        "DURATION",
-        "Records older than this are refused. 0 takes any age.",
-        limits.age_max_ns = parse_duration_ns,
-        show_ns
-    ),
-    setting!(
-        "limits.ingest.max_future",
-        None,
-        "DURATION",
-        "Records further ahead of the clock than this are refused. 0 takes any.",
-        limits.future_max_ns = parse_duration_ns,
-        show_ns
-    ),
-    setting!(
-        "limits.ingest.ooo_window",
-        None,
-        "DURATION",
-        "How much older than the newest sample of its series a sample may be. 0 takes none that is older.",
-        limits.ooo_window_ns = parse_duration_ns,
-        show_ns
-    ),
-    setting!(
-        "limits.query.timeout",
-        None,
-        "DURATION",
-        "A query that takes longer is ended.",
-        limits.query_timeout_ns = parse_duration_ns,
-        show_ns
-    ),
-    setting!(
-        "limits.query.max_range",
-        None,
-        "DURATION",
-        "Time from the first to the last moment of a range query.",
-        limits.query_range_max_ns = parse_duration_ns,
-        show_ns
-    ),
-    setting!(
-        "limits.query.max_bytes_scanned",
-        None,
-        "SIZE",
-        "Bytes that one query may read from segments.",
-        limits.query_bytes_scanned_max = size::<u64>,
-        show_size64
-    ),
-    setting!(
-        "limits.query.max_memory",
-        None,
-        "SIZE",
-        "Memory that one query may keep. 0 is a quarter of memory.limit.",
-        limits.query_memory_max = size::<u64>,
-        show_size64
-    ),
-    setting!(
-        "limits.query.max_concurrent",
-        None,
-        "COUNT",
-        "Queries of a tenant that run at one time, half of all places at most.",
-        limits.query_concurrent_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.query.queue_size",
-        None,
-        "COUNT",
-        "Queries of a tenant that wait for their turn; one more gets 429.",
-        limits.query_queue_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.query.queue_timeout",
-        None,
-        "DURATION",
-        "How long a query waits for its turn before it gets 429.",
-        limits.query_queue_timeout_ns = parse_duration_ns,
-        show_ns
-    ),
-    setting!(
-        "limits.query.max_samples",
-        None,
-        "COUNT",
-        "Samples or rows that one query may touch.",
-        limits.query_samples_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.query.max_series",
-        None,
-        "COUNT",
-        "Series that one query may select.",
-        limits.query_series_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.query.max_points_per_series",
-        None,
-        "COUNT",
-        "Steps of a range query.",
-        limits.query_points_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.query.max_entries",
-        None,
-        "COUNT",
-        "Log lines in one answer.",
-        limits.query_entries_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.query.max_traces",
-        None,
-        "COUNT",
-        "Traces in one answer.",
-        limits.query_traces_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.query.max_expr_bytes",
-        None,
-        "SIZE",
-        "Length of a query.",
-        limits.expression_bytes_max = size::<usize>,
-        show_size
-    ),
-    setting!(
-        "limits.query.max_expr_depth",
-        None,
-        "COUNT",
-        "Nesting of a query.",
-        limits.expression_depth_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.query.max_regex_bytes",
-        None,
-        "SIZE",
-        "Length of a regular expression.",
-        limits.regex_bytes_max = size::<usize>,
-        show_size
-    ),
-    setting!(
-        "limits.query.regex_program_bytes",
-        None,
-        "SIZE",
-        "Memory of a compiled regular expression.",
-        limits.regex_program_bytes_max = size::<usize>,
-        show_size
-    ),
-    setting!(
-        "limits.max_disk_bytes",
-        None,
-        "SIZE",
-        "Bytes of the segments of a tenant; above it its writes get 429.",
-        limits.disk_bytes_max = size::<u64>,
-        show_size64
-    ),
+];
+
+const BEHIND_LIMITS: &[Setting] = &[
     setting!(
         "otlp.translation_strategy",
         None,

@@ -77,3 +77,55 @@ fn a_default_reads_back_as_itself() {
         assert_eq!((setting.get)(&config), text, "{}", setting.name);
     }
 }
+
+fn read_text(text: &str) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tercet.toml");
+    std::fs::write(&path, text).unwrap();
+    read(&map(&[]), &map(&[]), Some(&path))
+}
+
+const USER: &str = "[[auth.users]]\nname = \"ann\"\nrole = \"read\"\ntenants = [\"a\"]\npassword_hash = \"$argon2id$v=19$m=19456,t=2,p=1$vUoSdLrnVpwfp/ytvegQ6g$xSExpNyjZaiJfvKjh2aS0hxokR21JjltADWKGBwW8Mo\"\n";
+
+#[test]
+fn users_and_tokens_are_read_from_lists() {
+    let hash = "0".repeat(64);
+    let token = format!(
+        "[[auth.tokens]]\nname = \"t\"\nhash = \"sha256:{hash}\"\nrole = [\"read\", \"write\"]\n\
+         tenants = [\"a\", \"b\"]\nexpires = 2027-01-31\n"
+    );
+    let config = read_text(&format!("{USER}{token}[server]\nhttp = \"0.0.0.0:1\"\n")).unwrap();
+    assert!(config.auth.is_on());
+    assert_eq!(config.auth.users[0].name, "ann");
+    assert_eq!(config.auth.tokens[0].expires_ns, Some(1_801_439_999_000_000_000));
+    assert!(!format!("{config:?}").contains("argon2id"));
+}
+
+#[test]
+fn what_is_wrong_in_a_list_is_named_without_its_secrets() {
+    let check = |text: &str, want: &str| {
+        let problems = read_text(text).unwrap_err();
+        assert!(problems.contains(want), "{problems}");
+        assert!(!problems.contains("vUoSdLrnVpwfp"), "{problems}");
+    };
+    check(&USER.replace("argon2id", "argon2i"), "auth.users[0].password_hash: is no argon2id hash");
+    check(&USER.replace("m=19456", "m=9999999"), "more than 256 MiB");
+    check(&USER.replace("\"read\"", "\"root\""), "auth.users[0].role: \"root\" is no role");
+    check(&USER.replace("\"read\"", "\"admin\""), "admin is for the whole server");
+    check(&USER.replace("tenants", "tenant"), "auth.users[0].tenants: is missing");
+    check(&format!("{USER}colour = 1\n"), "auth.users[0].colour: no such setting");
+    check(&format!("{USER}{USER}"), "\"ann\" is there twice");
+    check(&format!("{USER}[x\n"), "is not TOML: line");
+    check(
+        "[[auth.tokens]]\nname = \"t\"\nhash = \"sha256:1\"\n",
+        "auth.tokens[0].hash: is not sha256:",
+    );
+    check("[auth]\nusers = 1\n", "auth.users: is a list");
+    check(
+        "[auth.oidc]\nissuer = \"http://id.example\"\naudience = \"x\"\n",
+        "is no https:// address",
+    );
+    check("[auth.oidc]\nissuer = \"https://id.example\"\n", "auth.oidc.audience: is missing");
+    check("[auth.oidc]\nalgorithms = \"HS256\"\n", "\"HS256\" is none of");
+    check("[tls]\ncert = \"x\"\n", "one does not work without the other");
+}

@@ -1,12 +1,13 @@
-//! How values of settings are read and written.
+//! How the values of settings are read and written.
 
 use std::path::PathBuf;
 
 use ingest::{DeltaMode, Promote, Strategy};
-use model::{Oversize, Profile};
+use model::{Oversize, Profile, without_credentials};
 use storage::Durability;
 
 use super::LogFormat;
+use crate::doors::Roles;
 use crate::units::{format_bytes, format_duration_ns, parse_bytes, parse_duration_ns};
 
 pub(super) fn unsigned<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
@@ -45,7 +46,45 @@ pub(super) fn show_ns(ns: &i64) -> String {
 }
 
 pub(super) fn show_bucket(bucket: &Option<String>) -> String {
-    bucket.clone().unwrap_or_default()
+    bucket.as_deref().map(|url| without_credentials(url, url)).unwrap_or_default()
+}
+
+pub(super) fn read_path(text: &str) -> Result<Option<PathBuf>, String> {
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+}
+
+pub(super) fn show_path(path: &Option<PathBuf>) -> String {
+    path.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+pub(super) fn read_text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+pub(super) fn show_names(names: &[String]) -> String {
+    names.join(",")
+}
+
+/// `group=role` pairs.
+pub(super) fn read_roles(text: &str) -> Result<Vec<String>, String> {
+    let pairs = read_names(text)?;
+    for pair in &pairs {
+        let (_, role) = pair
+            .rsplit_once('=')
+            .ok_or_else(|| format!("{pair:?} is no group and role with = between them"))?;
+        Roles::parse(role)?;
+    }
+    Ok(pairs)
+}
+
+/// Signatures with a public key, by their names in JWTs. A shared secret is none.
+pub(super) fn read_algorithms(text: &str) -> Result<Vec<String>, String> {
+    let names = read_names(text)?;
+    match names.iter().find(|name| !crate::doors::ALGORITHMS.contains(&name.as_str())) {
+        Some(other) => Err(format!("{other:?} is none of {}", crate::doors::ALGORITHMS.join(", "))),
+        None if names.is_empty() => Err("is empty".to_owned()),
+        None => Ok(names),
+    }
 }
 
 pub(super) fn read_durability(text: &str) -> Result<Durability, String> {

@@ -13,6 +13,9 @@ mod error;
 #[cfg(test)]
 mod fakes;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ids;
 mod matcher;
 mod notices;
@@ -48,7 +51,7 @@ pub use signal::metrics::{ExemplarHit, MetricsReader, SampleBuf, Selection};
 pub use signal::traces::{SpanBlock, SpanScan, TracesReader};
 pub use snapshot::{Found, IdQuery, Snapshot};
 pub use store::{
-    Ack, Damage, Figure, FileKind, Replay, Store, StoreStats, Tally, Usage, Verified, Write,
+    Ack, Damage, Fatal, Figure, FileKind, Replay, Store, StoreStats, Tally, Usage, Verified, Write,
 };
 
 #[cfg(feature = "bench")]

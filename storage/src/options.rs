@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use model::{LimitTable, Memory};
+use model::{LimitTable, Memory, Secret};
 
 /// When a write is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,7 +24,7 @@ pub struct Options {
     pub bucket: Option<String>,
     /// Credentials and settings of the bucket as the `object_store` crate names them
     /// (`aws_access_key_id`, `aws_endpoint`, `aws_allow_http`, ...).
-    pub bucket_options: Vec<(String, String)>,
+    pub bucket_options: Vec<(String, Secret)>,
     pub durability: Durability,
     /// Group commit: how long a write may wait for company. Units: us.
     pub group_commit_us: u64,

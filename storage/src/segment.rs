@@ -100,14 +100,14 @@ pub(crate) trait SegmentSource: Send + Sync + fmt::Debug {
 }
 
 /// A whole file in memory.
-#[cfg(any(test, feature = "bench"))]
+#[cfg(any(test, feature = "bench", feature = "fuzzing"))]
 #[derive(Debug)]
 pub(crate) struct MemorySource {
     pub name: String,
     pub bytes: Bytes,
 }
 
-#[cfg(any(test, feature = "bench"))]
+#[cfg(any(test, feature = "bench", feature = "fuzzing"))]
 impl SegmentSource for MemorySource {
     fn len(&self) -> u64 {
         self.bytes.len() as u64

@@ -9,8 +9,10 @@
 )]
 
 mod bucket;
+mod canary;
 mod conformance;
 mod crash;
+mod deploy;
 mod grafana;
 mod prometheus;
 mod query_tools;

@@ -153,10 +153,9 @@ fn read_capped(
             if filled >= bytes_max {
                 return Err(DecompressError::TooBig { bytes_max });
             }
-            let grown = filled
-                .saturating_mul(2)
-                .max(GROWTH_BYTES_MIN.saturating_add(filled))
-                .min(bytes_max);
+            let doubled = filled.saturating_mul(2).max(GROWTH_BYTES_MIN.saturating_add(filled));
+            // The old buffer lives until the new one is filled: the last steps are one.
+            let grown = if filled >= bytes_max / 4 { bytes_max } else { doubled.min(bytes_max) };
             out.resize(grown, 0);
             if let Some(slot) = out.get_mut(filled) {
                 *slot = probe[0];

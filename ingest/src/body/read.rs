@@ -10,8 +10,9 @@ use model::TenantId;
 
 use super::gate::{Gate, Permit};
 
-/// How long a body may take to arrive (`server.body_deadline`).
-const DEADLINE: Duration = Duration::from_secs(60);
+/// Of a body that is too large as much is read and dropped as a body may have, and this. Units: bytes.
+const DRAINED_MIN: usize = 1 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// Why a body was not received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,14 +26,17 @@ pub(crate) enum ReadError {
     Broken(String),
 }
 
-/// Receives a whole body of at most `bytes_max` bytes, and the room that it takes in `gate`.
+/// Receives a whole body of at most `bytes_max` bytes within `deadline`, and the room that it
+/// takes in `gate`.
 pub(crate) async fn collect(
     body: Body,
     gate: &Gate,
     tenant: &TenantId,
     bytes_max: usize,
+    deadline: Duration,
 ) -> Result<(Bytes, Permit), ReadError> {
-    match tokio::time::timeout(DEADLINE, collect_in_time(body, gate, tenant, bytes_max)).await {
+    let collected = collect_in_time(body, gate, tenant, bytes_max);
+    match tokio::time::timeout(deadline, collected).await {
         Ok(outcome) => outcome,
         Err(_elapsed) => Err(ReadError::Late),
     }
@@ -47,7 +51,7 @@ async fn collect_in_time(
     let hint = body.size_hint();
     let declared = usize::try_from(hint.lower()).unwrap_or(usize::MAX);
     if declared > bytes_max {
-        return Err(ReadError::TooBig);
+        return Err(too_big(body, bytes_max).await);
     }
     let mut permit = gate.enter(tenant, declared).await.map_err(|_full| ReadError::Full)?;
     let mut first = Bytes::new();
@@ -58,7 +62,7 @@ async fn collect_in_time(
         let length = first.len().saturating_add(rest.as_ref().map_or(0, BytesMut::len));
         let total = length.saturating_add(chunk.remaining());
         if total > bytes_max {
-            return Err(ReadError::TooBig);
+            return Err(too_big(body, bytes_max).await);
         }
         permit.grow_to(total).await.map_err(|_full| ReadError::Full)?;
         if length == 0 {
@@ -74,4 +78,20 @@ async fn collect_in_time(
         rest.extend_from_slice(&chunk);
     }
     Ok((rest.map_or(first, BytesMut::freeze), permit))
+}
+
+/// Takes the rest of a body that is too large off the connection and drops it, within bounds: a
+/// client that is cut off while it still sends may never see the answer, and try again for ever.
+async fn too_big(mut body: Body, bytes_max: usize) -> ReadError {
+    let drain = async {
+        let mut left = bytes_max.saturating_add(DRAINED_MIN);
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(less) = left.checked_sub(length) else { return };
+            left = less;
+        }
+    };
+    // Whether it came to its end or not, the answer is the same.
+    let _drained = tokio::time::timeout(DRAIN_TIME, drain).await;
+    ReadError::TooBig
 }

@@ -67,6 +67,14 @@ pub(crate) fn unimplemented(headers: &HeaderMap) -> Option<Response> {
     })
 }
 
+/// A call that was turned away; nothing if it is no gRPC.
+pub(super) fn refuse(headers: &HeaderMap, failure: &Failure) -> Option<Response> {
+    is_grpc(headers).then(|| {
+        let details = status_protobuf(failure);
+        trailers_only(failure.class.grpc_code(), &failure.message, Some(&details))
+    })
+}
+
 async fn unknown_method(request: Request) -> Response {
     unimplemented(request.headers()).unwrap_or_else(|| not_grpc(request.headers()))
 }
@@ -128,7 +136,7 @@ async fn take(
 }
 
 /// The one message of a unary call, and whether it is compressed.
-fn unframe(mut framed: Bytes) -> Result<(bool, Bytes), Failure> {
+pub(crate) fn unframe(mut framed: Bytes) -> Result<(bool, Bytes), Failure> {
     let undecodable = |what: &str| Failure::new(Class::Undecodable, what);
     if framed.len() < PREFIX_BYTES {
         return Err(undecodable("the call has no message"));

@@ -3,7 +3,7 @@
 //! One handler serves all of them: tenant, body, decoding, [`Sink`], answer. What differs between
 //! protocols stands in `dialect`, what differs between HTTP and gRPC in `grpc`.
 
-mod grpc;
+pub(crate) mod grpc;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -38,6 +38,8 @@ pub struct IngestOptions {
     pub decompressed_bytes_max: usize,
     /// `server.max_inflight_ingest_bytes`; the root gives 0 there a value from `memory.limit`
     pub inflight_bytes_max: usize,
+    /// `server.body_deadline`; 0 waits for ever. Units: ns.
+    pub body_deadline_ns: i64,
     /// The part of it that one tenant may take. Units: bytes.
     pub tenant_inflight_bytes_max: usize,
     /// Of the whole process: writes are refused while it is nearly full.
@@ -52,6 +54,7 @@ impl Default for IngestOptions {
             request_bytes_max: 64 << 20,
             decompressed_bytes_max: 64 << 20,
             inflight_bytes_max: 256 << 20,
+            body_deadline_ns: 60_000_000_000,
             tenant_inflight_bytes_max: usize::MAX,
             memory: Arc::default(),
             shows_process_values: true,
@@ -153,6 +156,16 @@ impl Ingest {
         grpc::unimplemented(headers)
     }
 
+    /// How the protocol of a request words that it was turned away at the door; nothing where the
+    /// request is of none of these protocols.
+    #[must_use]
+    pub fn refuse(path: &str, headers: &HeaderMap, failure: &Failure) -> Option<Response> {
+        if let Some(response) = grpc::refuse(headers, failure) {
+            return Some(response);
+        }
+        Some(routes::dialect_of(path)?.refused(headers, failure))
+    }
+
     #[must_use]
     pub fn stats(&self) -> IngestStats {
         let mut stats = self.stats.snapshot();
@@ -216,13 +229,21 @@ impl Ingest {
             ));
         }
         let bytes_max = self.options.request_bytes_max;
-        collect(body, &self.gate, tenant, bytes_max).await.map_err(|error| match error {
+        let deadline = match u64::try_from(self.options.body_deadline_ns) {
+            Ok(0) | Err(_) => Duration::MAX,
+            Ok(ns) => Duration::from_nanos(ns),
+        };
+        let collected = collect(body, &self.gate, tenant, bytes_max, deadline).await;
+        collected.map_err(|error| match error {
             ReadError::TooBig => Failure::too_big(
                 &format!("request body is larger than {bytes_max} bytes"),
                 "server.max_request_bytes",
             ),
             ReadError::Full => self.gate_full(),
-            ReadError::Late => overloaded(ErrorId::BodyLate, "the body did not arrive within 60 s"),
+            ReadError::Late => overloaded(
+                ErrorId::BodyLate,
+                "the body did not arrive in time (server.body_deadline)",
+            ),
             ReadError::Broken(why) => Failure::new(Class::Undecodable, why),
         })
     }

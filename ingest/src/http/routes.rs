@@ -34,6 +34,11 @@ const PATHS: [(&str, Dialect); 16] = [
     ("/ds/loki/api/prom/push", Dialect::Loki),
 ];
 
+/// What is spoken at a path.
+pub(super) fn dialect_of(path: &str) -> Option<Dialect> {
+    PATHS.iter().find(|(known, _)| *known == path).map(|(_, dialect)| *dialect)
+}
+
 pub(super) fn router(ingest: &Arc<Ingest>) -> Router {
     let mut router = grpc::router(ingest);
     for (path, dialect) in PATHS {

@@ -10,16 +10,16 @@ mod check;
 mod error;
 mod exec;
 mod format;
-mod labels;
+pub(crate) mod labels;
 mod level;
 mod lex;
 mod number;
 mod parse;
-mod pipeline;
+pub(crate) mod pipeline;
 mod regex;
 mod rows;
-mod stage;
-mod template;
+pub(crate) mod stage;
+pub(crate) mod template;
 #[cfg(test)]
 mod tests;
 

@@ -331,7 +331,7 @@ pub(crate) struct LogWindow {
 }
 
 /// The shared labels of a stream and an empty working set, for tests of one record.
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn working_set(labels: &model::Labels, hints: Hints) -> LabelSet {
     let mut set = LabelSet::new(hints);
     set.reset(&Base::new(labels));

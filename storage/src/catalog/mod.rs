@@ -10,13 +10,15 @@ mod recover;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::Signal;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use crate::objects::{Created, Objects};
 use crate::segment::SegmentMeta;
@@ -35,9 +37,41 @@ const CHECKPOINT_COMMITS: u64 = 32;
 pub(crate) const CHECKPOINTS_KEPT: usize = 2;
 /// Commits of others that one commit gives way to.
 const CONFLICTS_MAX: usize = 64;
+/// Reads of one object whose seal does not fit.
+const READS_MAX: u32 = 6;
 /// Tries of one create whose answer does not come, with twice the pause each time.
 const TRIES_MAX: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// An object of the catalog, or why it cannot be used; nothing where there is none. Read again where
+/// its seal does not fit: what was damaged may be the answer alone.
+async fn fetch<T: DeserializeOwned>(
+    objects: &Objects,
+    path: &str,
+) -> Result<Option<Result<T, StorageError>>, StorageError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let Some(content) = objects.get(path).await? else { return Ok(None) };
+        let read = unseal::<T>(path, &content);
+        if read.is_ok() || tries == READS_MAX {
+            return Ok(Some(read));
+        }
+    }
+}
+
+/// Who commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// A process that takes over: what was committed under its name before is its predecessor's.
+    Opening,
+    Announced,
+}
+
+fn fenced() -> StorageError {
+    let why = "another process has taken over this data folder's name in the bucket";
+    StorageError::new(ErrorKind::Unavailable, why)
+}
 
 /// What a commit changes.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +115,10 @@ pub(crate) struct Catalog {
     problems: Vec<String>,
     commits: AtomicU64,
     conflicts: AtomicU64,
+    /// Nonces of this process's changes that may have come in without its knowing.
+    tried: Mutex<BTreeSet<u64>>,
+    /// Another process has announced itself under this writer's name since this one did.
+    fenced: watch::Sender<bool>,
 }
 
 impl Catalog {
@@ -103,6 +141,8 @@ impl Catalog {
             problems: recovered.problems,
             commits: AtomicU64::new(0),
             conflicts: AtomicU64::new(0),
+            tried: Mutex::default(),
+            fenced: watch::Sender::new(false),
         };
         if damaged {
             catalog.checkpoint().await?;
@@ -143,9 +183,61 @@ impl Catalog {
     /// then, or the same change may be tried again.
     pub(crate) async fn commit(&self, change: Change) -> Result<Vec<Arc<Commit>>, StorageError> {
         let _alone = self.committing.lock().await;
+        if *self.fenced.borrow() {
+            return Err(fenced());
+        }
+        let others = self.commit_as(&change, Owner::Announced).await?;
+        self.tried.lock().remove(&change.nonce);
+        Ok(others)
+    }
+
+    /// Commits that this process is now the one that writes under its writer's name. Whoever did so
+    /// before (a process that was stopped and runs again on a copy of the folder) finds this commit
+    /// when it commits or looks, and is fenced off.
+    pub(crate) async fn announce(&self) -> Result<(), StorageError> {
+        let _alone = self.committing.lock().await;
+        let nonce = self.components.random.next_u64();
+        let change = Change { nonce, ..Change::default() };
+        self.commit_as(&change, Owner::Opening).await.map(|_| ())
+    }
+
+    /// Takes in what others have committed since. True where there was something.
+    pub(crate) async fn look(&self) -> Result<bool, StorageError> {
+        let _alone = self.committing.lock().await;
+        for seen in 0..CONFLICTS_MAX {
+            let next = commit_path(self.with(|state| state.sequence) + 1);
+            let Some(commit) = fetch(&self.objects, &next).await? else { return Ok(seen > 0) };
+            if let Some(other) = self.follow(commit) {
+                self.judge(&other);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Says when another process has taken this writer's name.
+    pub(crate) fn fenced(&self) -> watch::Receiver<bool> {
+        self.fenced.subscribe()
+    }
+
+    /// Whether a commit under this writer's name comes from this process; if not, it is fenced off.
+    fn judge(&self, other: &Commit) -> bool {
+        let is_foreign = other.writer == self.writer && !self.tried.lock().contains(&other.nonce);
+        if is_foreign {
+            tracing::error!(commit = other.sequence, "another process writes under our name");
+            self.fenced.send_replace(true);
+        }
+        !is_foreign
+    }
+
+    async fn commit_as(
+        &self,
+        change: &Change,
+        owner: Owner,
+    ) -> Result<Vec<Arc<Commit>>, StorageError> {
+        self.tried.lock().insert(change.nonce);
         let mut others = Vec::new();
         for _conflict in 0..CONFLICTS_MAX {
-            let commit = self.next_commit(&change)?;
+            let commit = self.next_commit(change)?;
             let path = commit_path(commit.sequence);
             let content = seal(&commit)?;
             match self.create(&path, content).await? {
@@ -160,10 +252,14 @@ impl Catalog {
                 }
                 Created::Taken => {
                     self.conflicts.fetch_add(1, Ordering::Relaxed);
-                    let Some(other) = self.follow(&path).await? else { continue };
+                    let Some(commit) = fetch(&self.objects, &path).await? else { continue };
+                    let Some(other) = self.follow(commit) else { continue };
                     if other.writer == self.writer && other.nonce == change.nonce {
                         // An earlier try, whose answer was lost, had succeeded.
                         return Ok(others);
+                    }
+                    if owner == Owner::Announced && !self.judge(&other) {
+                        return Err(fenced());
                     }
                     others.push(other);
                 }
@@ -208,17 +304,16 @@ impl Catalog {
     }
 
     /// Takes in the commit that somebody else has made.
-    async fn follow(&self, path: &str) -> Result<Option<Arc<Commit>>, StorageError> {
-        let content = self.objects.get(path).await?.unwrap_or_default();
-        match unseal::<Commit>(path, &content) {
+    fn follow(&self, commit: Result<Commit, StorageError>) -> Option<Arc<Commit>> {
+        match commit {
             Ok(commit) => {
                 self.state.write().apply(&commit);
-                Ok(Some(Arc::new(commit)))
+                Some(Arc::new(commit))
             }
             Err(error) => {
                 tracing::error!(%error, "somebody's commit cannot be read; it is passed over");
                 self.state.write().sequence += 1;
-                Ok(None)
+                None
             }
         }
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::StorageError;
 use crate::catalog::{
-    CatalogState, Checkpoint, Commit, Named, Sidecar, commit_path, parse_path, unseal,
+    CatalogState, Checkpoint, Commit, Named, Sidecar, commit_path, fetch, parse_path,
 };
 use crate::objects::Objects;
 use crate::segment::SegmentMeta;
@@ -50,7 +50,7 @@ pub(super) async fn load(objects: &Objects, writer: &str) -> Result<Recovered, S
     // One after the other, whether listed or not: a listing may be older than the last commit.
     loop {
         let next = found.state.sequence + 1;
-        let Some(content) = objects.get(&commit_path(next)).await? else {
+        let Some(commit) = fetch::<Commit>(objects, &commit_path(next)).await? else {
             let Some(later) = commits.range(next..).next().copied() else { break };
             let last = (later - 1).max(next);
             found.problems.push(format!("commits {next} to {last} of the catalog are missing"));
@@ -59,7 +59,7 @@ pub(super) async fn load(objects: &Objects, writer: &str) -> Result<Recovered, S
             found.state.sequence = last;
             continue;
         };
-        match unseal::<Commit>(&commit_path(next), &content) {
+        match commit {
             Ok(commit) => found.state.apply(&commit),
             Err(error) => {
                 found.problems.push(error.to_string());
@@ -174,8 +174,8 @@ async fn read<T: serde::de::DeserializeOwned>(
     objects: &Objects,
     path: &str,
 ) -> Result<Result<T, String>, StorageError> {
-    let Some(content) = objects.get(path).await? else {
-        return Ok(Err(format!("{path} is missing")));
-    };
-    Ok(unseal(path, &content).map_err(|error| error.to_string()))
+    Ok(match fetch(objects, path).await? {
+        Some(read) => read.map_err(|error| error.to_string()),
+        None => Err(format!("{path} is missing")),
+    })
 }

@@ -10,7 +10,7 @@ use crate::fakes::components;
 use crate::objects::Objects;
 use crate::segment::SegmentMeta;
 use crate::wal::Watermark;
-use crate::{Components, Options};
+use crate::{Components, ErrorKind, Options};
 
 fn bucket(seed: u64, store: &Arc<InMemory>) -> (Objects, Components) {
     let mut components = components(seed);
@@ -76,6 +76,29 @@ async fn a_change_whose_answer_was_lost_is_made_once() {
     assert_eq!(objects.list("catalog").await.unwrap().len(), 1);
     assert_eq!(ids(&zombie), ["a"]);
     assert_eq!(zombie.watermark(Signal::Logs).holes, [(3, 4)]);
+}
+
+#[tokio::test]
+async fn a_process_that_was_replaced_is_fenced_off() {
+    let store = Arc::new(InMemory::new());
+    let (objects, parts) = bucket(4, &store);
+    let zombie = Catalog::open(objects.clone(), parts.clone(), "one".to_owned()).await.unwrap();
+    zombie.announce().await.unwrap();
+    zombie.commit(add(1, "a")).await.unwrap();
+    let heir = Catalog::open(objects.clone(), parts.clone(), "one".to_owned()).await.unwrap();
+    heir.announce().await.unwrap();
+    heir.commit(add(2, "b")).await.unwrap();
+    assert_eq!(zombie.commit(add(3, "c")).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(*zombie.fenced().borrow());
+    zombie.commit(add(4, "d")).await.unwrap_err();
+    assert!(!heir.look().await.unwrap(), "nothing of the zombie came in");
+    assert_eq!(ids(&heir), ["a", "b"]);
+    // One that only looks notices as well; another writer does not mind.
+    let third = Catalog::open(objects.clone(), parts.clone(), "one".to_owned()).await.unwrap();
+    let other = Catalog::open(objects, parts, "two".to_owned()).await.unwrap();
+    third.announce().await.unwrap();
+    assert!(heir.look().await.unwrap() && *heir.fenced().borrow());
+    assert!(other.look().await.unwrap() && !*other.fenced().borrow());
 }
 
 #[tokio::test]

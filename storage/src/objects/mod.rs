@@ -24,6 +24,8 @@ use crate::{Components, ErrorKind, Options, StorageError, Threads};
 
 pub(crate) use cache::ChunkCache;
 use folder::Folder;
+#[cfg(feature = "fuzzing")]
+pub(crate) use source::checksums_of;
 pub(crate) use source::{Health, Quarantine, StoredFile, checksums};
 
 /// An object as listed.
@@ -80,13 +82,20 @@ impl Objects {
             let folder = Folder::open(root, components)?;
             return Ok(Objects::Folder(Arc::new(folder)));
         };
-        let invalid =
-            |why: String| StorageError::new(ErrorKind::Invalid, format!("bucket {address}: {why}"));
+        let invalid = |why: String| {
+            let why = model::without_credentials(address, &format!("bucket {address}: {why}"));
+            StorageError::new(ErrorKind::Invalid, why)
+        };
         let url = Url::parse(address).map_err(|error| invalid(error.to_string()))?;
-        let settings = options.bucket_options.iter().map(|(name, value)| (name, value.clone()));
+        let settings = options.bucket_options.iter().map(|(name, value)| (name, value.expose()));
         let (store, prefix) = object_store::parse_url_opts(&url, settings)
             .map_err(|error| invalid(error.to_string()))?;
         Ok(Objects::Bucket(Arc::new(Bucket { store: store.into(), prefix, runtime, threads })))
+    }
+
+    /// Whether processes on other machines may write there as well.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self, Objects::Bucket(_))
     }
 
     /// Removes what writes that were cut short have left. The caller holds the folder's lock.

@@ -33,6 +33,12 @@ pub(crate) fn checksums(content: &[u8]) -> String {
     hex::encode(sums)
 }
 
+/// The checksums of a file's chunks; none where the catalog's text is no hex.
+pub(crate) fn checksums_of(meta: &FileMeta) -> Vec<u64> {
+    let sums = hex::decode(&meta.checksums).unwrap_or_default();
+    sums.as_chunks::<8>().0.iter().map(|sum| u64::from_le_bytes(*sum)).collect()
+}
+
 /// Segments whose bytes contradict the catalog.
 #[derive(Debug)]
 pub(crate) struct Quarantine {
@@ -122,9 +128,8 @@ impl StoredFile {
     ) -> StoredFile {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let sums = hex::decode(&meta.checksums).unwrap_or_default();
-        let sums = sums.as_chunks::<8>().0.iter().map(|sum| u64::from_le_bytes(*sum)).collect();
-        StoredFile { path, bytes: meta.bytes, checksums: sums, number, objects, cache, health }
+        let checksums = checksums_of(meta);
+        StoredFile { path, bytes: meta.bytes, checksums, number, objects, cache, health }
     }
 
     /// Fetches chunks `first..limit` and verifies each; a second time if they do not pass.

@@ -63,6 +63,13 @@ pub(super) async fn upkeep(store: Weak<Store>) {
             () = tokio::time::sleep(TICK) => {}
         }
         let Some(store) = store.upgrade() else { return };
+        if store.core.objects.is_shared() {
+            match store.core.catalog.look().await {
+                Ok(true) => store.core.views_stale.store(true, Ordering::Relaxed),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "others' commits have to wait"),
+            }
+        }
         if store.core.views_stale.swap(false, Ordering::Relaxed) {
             store.metrics.sync_views();
             store.logs.sync_views();

@@ -8,8 +8,8 @@ mod admission;
 mod compact;
 mod core;
 mod dedup;
-mod engine;
-mod engines;
+pub(crate) mod engine;
+pub(crate) mod engines;
 mod flush;
 mod gc;
 mod identity;
@@ -20,6 +20,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod versions;
 
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use verify::verify as verify_with;
@@ -93,6 +94,16 @@ pub struct StoreStats {
     pub counters: Vec<Figure>,
     /// Sums and counts: a name ends in `_sum` or `_count`.
     pub summaries: Vec<Figure>,
+}
+
+/// Why a process should end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fatal {
+    /// A sync of the log has failed: only a new start, which reads what is really there, can tell
+    /// what it holds.
+    Sync(String),
+    /// Another process writes to the bucket under this data folder's name.
+    Replaced,
 }
 
 /// See the crate's docs.
@@ -175,6 +186,9 @@ impl Store {
     /// then, or may have been if the error came from the disk.
     pub async fn write(&self, write: Write) -> Result<Ack, StorageError> {
         let _entered = self.core.admission.enter(&self.core).await?;
+        if *self.core.catalog.fenced().borrow() {
+            return Err(unavailable("another process has taken over this data folder's name"));
+        }
         let Write { tenant, wire, batch, body_hash } = write;
         self.check_disk_share(&tenant)?;
         let records = batch.record_count();
@@ -315,22 +329,22 @@ impl Store {
         stats::stats(self)
     }
 
-    /// Returns when the process should end and start anew, and says why: a sync of the log has
-    /// failed, so that only a new start, which reads what is really there, can tell what it holds.
-    /// What was acknowledged is in the log.
-    pub async fn until_fatal(&self) -> String {
+    /// Returns when the process should end, and says why. What was acknowledged is in the log.
+    pub async fn until_fatal(&self) -> Fatal {
         let [mut metrics, mut logs, mut traces] = [
             self.metrics.wal.sync_failed(),
             self.logs.wal.sync_failed(),
             self.traces.wal.sync_failed(),
         ];
+        let mut fenced = self.core.catalog.fenced();
         // The senders live as long as the store does.
         let why = tokio::select! {
+            _ = fenced.wait_for(|fenced| *fenced) => return Fatal::Replaced,
             why = metrics.wait_for(Option::is_some) => why.ok().and_then(|why| why.clone()),
             why = logs.wait_for(Option::is_some) => why.ok().and_then(|why| why.clone()),
             why = traces.wait_for(Option::is_some) => why.ok().and_then(|why| why.clone()),
         };
-        format!("the log could not be synced: {}", why.unwrap_or_default())
+        Fatal::Sync(why.unwrap_or_default())
     }
 
     /// Stops taking writes, flushes, and returns when all is on disk.

@@ -19,7 +19,7 @@ use crate::store::engines::{Logs, Metrics, Traces};
 use crate::store::identity;
 use crate::store::shard::Shard;
 use crate::store::start::Unwrap;
-use crate::store::{Replay, unavailable};
+use crate::store::{Replay, unavailable, versions};
 use crate::{Components, Options, Pool, StorageError, Store, Threads};
 
 pub(super) async fn open(
@@ -59,9 +59,14 @@ pub(super) async fn open_core(
 ) -> Result<(Arc<Core>, DataFolder), StorageError> {
     let folder = prepare(&options, &components).await?;
     let objects = Objects::open(&options, &components)?;
+    versions::check_catalog(&objects).await?;
+    mark_running(&options, &components).await?;
     objects.remove_unfinished().await?;
     let writer = folder.writer.clone();
     let catalog = Catalog::open(objects.clone(), components.clone(), writer).await?;
+    if objects.is_shared() {
+        catalog.announce().await?;
+    }
     Ok((Arc::new(core(options, components, objects, catalog)), folder))
 }
 
@@ -87,15 +92,26 @@ async fn prepare(options: &Options, components: &Components) -> Result<DataFolde
             }
             _ => context(error),
         })?;
+        versions::check_log(files, &folder)?;
         let fresh = format!("{:016x}", components.random.next_u64());
         let writer =
             identity::read_or_create(files, &folder.join("writer"), &fresh).map_err(context)?;
         let marker = folder.join("running");
         let was_unclean = files.read(&marker).is_ok();
-        files::replace(files, &marker, b"").map_err(context)?;
         Ok(DataFolder { lock, writer, was_unclean })
     });
     prepared.await
+}
+
+/// Leaves the mark by which the next start knows that this one did not end in order.
+async fn mark_running(options: &Options, components: &Components) -> Result<(), StorageError> {
+    let (folder, components) = (options.data_dir.clone(), components.clone());
+    let threads = components.threads.clone();
+    let marked = threads.blocking(move || {
+        let replaced = files::replace(components.files.as_ref(), &folder.join("running"), b"");
+        replaced.map_err(|error| StorageError::io(folder.display(), error))
+    });
+    marked.await
 }
 
 fn core(options: Options, components: Components, objects: Objects, catalog: Catalog) -> Core {

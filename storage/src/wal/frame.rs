@@ -11,6 +11,8 @@ use model::{Encoding, Protocol, TenantId};
 
 use crate::wal::Entry;
 
+/// The newest version of the log's format that is known.
+pub(crate) const LOG_VERSION: u8 = 1;
 /// First bytes of a log file; the last is the format's version.
 const FILE_MAGIC: [u8; 8] = *b"TERCWAL\x01";
 pub(super) const FILE_HEADER_BYTES: usize = 32;

@@ -8,6 +8,8 @@
 //! Format: FORMAT.md, "Log".
 
 mod frame;
+#[cfg(feature = "fuzzing")]
+mod heal;
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,9 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::{Components, Durability, ErrorKind, Options, StorageError, Threads};
 
+pub(crate) use frame::LOG_VERSION;
+#[cfg(feature = "fuzzing")]
+pub(crate) use heal::{frames_in, heal};
 pub(crate) use replay::{LogScan, Replayed};
 
 /// Requests that wait for the writer may keep this much. Units: bytes.

@@ -11,10 +11,13 @@
     reason = "a test says what went wrong by panicking, looks at the real clock, and is read"
 )]
 
+pub mod identity;
 pub mod load;
+pub mod proxy;
 pub mod report;
 pub mod row;
 pub mod rows;
+pub mod sender;
 pub mod server;
 pub mod system;
 pub mod tools;

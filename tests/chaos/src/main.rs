@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use chaos::report::{Came, Line, page};
+use chaos::report::{Came, DATA, Line, page};
 use chaos::row::{Case, Outcome, Row, Tier};
 use chaos::rows;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -95,7 +95,7 @@ async fn main() -> ExitCode {
     }
     if let Some(file) = matches.get_one::<PathBuf>("page") {
         let date = chrono::Utc::now().format("%Y-%m-%d").to_string();
-        std::fs::write(file, page(&lines, &date)).expect("the page can be written");
+        std::fs::write(file, page(&lines, &date, tier)).expect("the page can be written");
     }
     let count = |is: fn(&Came) -> bool| lines.iter().filter(|line| is(&line.came)).count();
     let broken = count(|came| matches!(came, Came::Broken(_)));
@@ -122,7 +122,7 @@ async fn run(row: Row, tier: Tier, seed: u64) -> Line {
                 text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
             });
             let what = panic.ok().flatten().unwrap_or_else(|| "it ended early".to_owned());
-            Came::Broken(format!("{what} (its data: {})", folder.keep().display()))
+            Came::Broken(format!("{what}{DATA}{})", folder.keep().display()))
         }
     };
     Line { row, came, seed, took: start.elapsed() }

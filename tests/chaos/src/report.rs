@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::row::Row;
+use crate::row::{Row, Tier};
+
+/// Stands before the folder that a broken row leaves.
+pub const DATA: &str = " (its data: ";
 
 /// What became of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,17 +45,22 @@ impl Line {
     }
 }
 
-/// The page of a full run.
+/// The page of a run.
 #[must_use]
-pub fn page(lines: &[Line], date: &str) -> String {
+pub fn page(lines: &[Line], date: &str, tier: Tier) -> String {
     let mut page = String::from(
         "# Reliability\n\nWhat is done to Tercet on purpose, what must come of it, and what came. \
-         Written by `make chaos`; do not edit.\n\n",
+         Written by `make chaos`; do not edit.\n\nA row that this machine could not run is skipped \
+         and says why. `chaos --row A1 --seed 0x...` runs one again with the same choices.\n\n",
     );
+    let rounds = match tier {
+        Tier::Fast => "the fast tier, which `make test` runs: few rounds of each row",
+        Tier::Full => "the full tier: as many rounds as the matrix asks for",
+    };
     let count = |wanted: fn(&Came) -> bool| lines.iter().filter(|line| wanted(&line.came)).count();
     let _infallible = writeln!(
         page,
-        "Run of {date}: {} held, {} broken, {} skipped.\n\n| row | fault | expected | came | seed \
+        "Run of {date}, {rounds}: {} held, {} broken, {} skipped.\n\n| row | fault | expected | came | seed \
          |\n|---|---|---|---|---|",
         count(|came| matches!(came, Came::Held(_))),
         count(|came| matches!(came, Came::Broken(_))),
@@ -63,7 +71,10 @@ pub fn page(lines: &[Line], date: &str) -> String {
         let came = match &line.came {
             Came::Held(came) => cell(came),
             Came::Skipped(why) => format!("skipped: {}", cell(why)),
-            Came::Broken(what) => format!("**broken**: {}", cell(what)),
+            // Where its data lies is of use on that machine only.
+            Came::Broken(what) => {
+                format!("**broken**: {}", cell(what.split(DATA).next().unwrap_or_default()))
+            }
         };
         let _infallible = writeln!(
             page,

@@ -34,6 +34,8 @@ pub struct Server {
     pub otlp_grpc: String,
     pub client: reqwest::Client,
     child: Child,
+    /// The server's own process where `child` is a program around it.
+    inner: Option<u32>,
 }
 
 impl Server {
@@ -45,6 +47,23 @@ impl Server {
     /// As [`Server::start`], with variables of the environment.
     pub async fn start_in(data: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Server {
         Server::launch(data, flags, variables, &Launch::default()).await
+    }
+
+    /// As [`Server::start`], with all of its own log in a file.
+    pub async fn start_logging(data: &Path, log: &Path) -> Server {
+        let launch = Launch { log_level: "trace", log: Some(log), ..Launch::default() };
+        Server::launch(data, &[], &[], &launch).await
+    }
+
+    /// As [`Server::start`], as the child of a program that stays, such as `bwrap`. The process ID is
+    /// that of the server.
+    pub async fn start_under(wrapper: &[&str], data: &Path) -> Server {
+        let launch = Launch { through: wrapper, ..Launch::default() };
+        let mut server = Server::launch(data, &[], &[], &launch).await;
+        let wrapper = server.pid();
+        let children = std::fs::read_to_string(format!("/proc/{wrapper}/task/{wrapper}/children"));
+        server.inner = children.ok().and_then(|list| list.split_whitespace().next()?.parse().ok());
+        server
     }
 
     /// As [`Server::start_in`], through another program or on another address.
@@ -65,6 +84,7 @@ impl Server {
             .arg(data)
             .args(flags)
             .stdout(Stdio::piped())
+            .stderr(launch.stderr())
             .kill_on_drop(true)
             .spawn()
             .expect("the binary starts");
@@ -75,7 +95,7 @@ impl Server {
             let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
             let line = line.expect("prints its addresses in time").expect("its output is text");
             let line = line.expect("prints its addresses before it ends");
-            let address = line.split_whitespace().find(|word| word.starts_with("http://"));
+            let address = line.split_whitespace().find(|word| word.starts_with("http"));
             match (line.split_whitespace().next(), address) {
                 (Some("page"), Some(address)) => http = address.to_owned(),
                 (Some("otlp/http"), Some(address)) => otlp_http = address.to_owned(),
@@ -86,7 +106,7 @@ impl Server {
         // The rest of its output is read so that it never blocks.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let client = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client");
-        Server { http, otlp_http, otlp_grpc, client, child }
+        Server { http, otlp_http, otlp_grpc, client, child, inner: None }
     }
 
     /// As [`Server::start`], and waits until nothing of the log is left to replay.
@@ -144,7 +164,7 @@ impl Server {
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id().expect("it runs")
+        self.inner.or_else(|| self.child.id()).expect("it runs")
     }
 
     /// Sends a signal by name, such as `KILL`.
@@ -194,17 +214,20 @@ pub struct Launch<'a> {
     pub host: &'a str,
     /// What of its own log goes to standard error.
     pub log_level: &'a str,
+    /// Where that goes instead.
+    pub log: Option<&'a Path>,
 }
 
 impl Default for Launch<'_> {
     fn default() -> Self {
-        Launch { through: &[], host: "127.0.0.1", log_level: "warn" }
+        Launch { through: &[], host: "127.0.0.1", log_level: "warn", log: None }
     }
 }
 
 impl Launch<'_> {
     /// For faults that the server would speak about without end.
-    pub const QUIET: Launch<'static> = Launch { through: &[], host: "127.0.0.1", log_level: "off" };
+    pub const QUIET: Launch<'static> =
+        Launch { through: &[], host: "127.0.0.1", log_level: "off", log: None };
 
     fn command(&self) -> Command {
         let Some((program, args)) = self.through.split_first() else {
@@ -213,6 +236,12 @@ impl Launch<'_> {
         let mut command = Command::new(program);
         command.args(args).arg(binary());
         command
+    }
+
+    fn stderr(&self) -> Stdio {
+        self.log.map_or_else(Stdio::inherit, |path| {
+            std::fs::File::create(path).expect("a log file").into()
+        })
     }
 
     fn addresses(&self) -> Vec<String> {

@@ -121,6 +121,18 @@ fn decided(found: &Findings, start: Instant) -> bool {
     found.is_whole()
 }
 
+/// Asks again until the answer is yes.
+pub async fn until<Asked>(what: &str, ask: impl Fn() -> Asked)
+where
+    Asked: Future<Output = bool>,
+{
+    let start = Instant::now();
+    while !ask().await {
+        assert!(start.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
 /// Random numbers that follow from a seed.
 #[derive(Debug, Clone)]
 pub struct Dice(u64);

@@ -1,7 +1,7 @@
 // A server and the demo on free ports, ended with the tests.
 
-import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -28,11 +28,21 @@ export function chromium() {
   return (named ? [named] : usual).find((path) => existsSync(path));
 }
 
+/** The environment: the server takes every TERCET_ variable for a setting of its own. */
+function environment() {
+  const kept = Object.entries(process.env).filter(([name]) => !name.startsWith("TERCET_"));
+  return Object.fromEntries(kept);
+}
+
+/** The settings of somebody who may read. */
+export function reader(name, password) {
+  const options = { env: environment(), input: `${password}\n` };
+  return execFileSync(binary(), ["user", "hash", "--name", name], options).toString();
+}
+
 /** A child whose output is kept, with a wait for a pattern in it. */
 function run(args) {
-  // The server takes every TERCET_ variable for a setting of its own.
-  const kept = Object.entries(process.env).filter(([name]) => !name.startsWith("TERCET_"));
-  const env = Object.fromEntries(kept);
+  const env = environment();
   const child = spawn(binary(), args, { env, stdio: ["ignore", "pipe", "pipe"] });
   const said = { text: "", errors: "" };
   const waiting = new Set();
@@ -71,17 +81,21 @@ function run(args) {
   return { says, end };
 }
 
-export async function serve() {
+/** With settings, they are the server's TOML file. */
+export async function serve(settings = "") {
   const data = mkdtempSync(join(tmpdir(), "tercet-browser-"));
   const free = "127.0.0.1:0";
   const flags = ["--data", data, "--http", free, "--otlp-http", free, "--otlp-grpc", free];
-  const child = run(["serve", ...flags]);
+  const file = `${data}.toml`;
+  writeFileSync(file, settings);
+  const child = run(["serve", ...flags, "--config", file]);
   return {
     page: await child.says(/^page\s+(http\S+)/m),
     otlp: await child.says(/^otlp\/http\s+(http\S+)/m),
     async end() {
       await child.end();
       rmSync(data, { recursive: true, force: true });
+      rmSync(file, { force: true });
     },
   };
 }

@@ -8,7 +8,7 @@ import { after, afterEach, before, test } from "node:test";
 
 import { chromium as playwright } from "playwright-core";
 
-import { chromium, demo, serve } from "./server.mjs";
+import { chromium, demo, reader, serve } from "./server.mjs";
 
 const executablePath = chromium();
 if (!executablePath) {
@@ -334,6 +334,28 @@ test("every page fits a phone and a desk, dark and light, for everybody", async 
       await other.close();
     }
   }
+});
+
+test("behind a password the page asks, and works for whoever knows it", async () => {
+  const closed = await serve(reader("ann", "right"));
+  const open = async (httpCredentials, status) => {
+    const other = await browser.newContext({ httpCredentials });
+    const tab = await other.newPage();
+    const said = [];
+    tab.on("console", (message) => said.push(message.text()));
+    const answered = tab.waitForResponse(
+      (answer) => answer.url().includes("/tercet/api/v1/ingest") && answer.status() === status,
+    );
+    await tab.goto(`${closed.page}/ingest`);
+    await answered;
+    const refused = tab.getByText("these credentials are not known here").first();
+    await refused.waitFor({ state: status === 401 ? "visible" : "detached" });
+    await other.close();
+    return said.filter((text) => !text.includes("401"));
+  };
+  assert.deepEqual(await open({ username: "ann", password: "wrong" }, 401), []);
+  assert.deepEqual(await open({ username: "ann", password: "right" }, 200), []);
+  await closed.end();
 });
 
 test("a server that is gone is said to be", async () => {

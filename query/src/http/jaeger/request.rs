@@ -45,6 +45,9 @@ pub(super) fn parse(params: &Params, now_ns: i64, traces_max: usize) -> Result<W
     }
     let end_ns = time(params, "end")?.unwrap_or(now_ns);
     let start_ns = time(params, "start")?.unwrap_or(end_ns.saturating_sub(LOOKBACK_NS));
+    if start_ns > end_ns {
+        return Err("param 'start' lies after param 'end'".to_owned());
+    }
     let operation = params.get("operation").filter(|name| *name != "all");
     Ok(Wanted::Search(Search {
         service: Some(service.to_owned()),
@@ -60,11 +63,11 @@ pub(super) fn parse(params: &Params, now_ns: i64, traces_max: usize) -> Result<W
 
 /// A time in microseconds; one in milliseconds is told by its magnitude (api.md 6.1).
 fn time(params: &Params, name: &str) -> Result<Option<i64>, String> {
-    const MICROSECONDS_FROM: i64 = 100_000_000_000_000;
+    const MICROSECONDS_FROM: u64 = 100_000_000_000_000;
     let Some(text) = params.get(name) else { return Ok(None) };
     let number: i64 =
         text.parse().map_err(|_| format!("unable to parse param '{name}': {text:?}"))?;
-    let scale = if number.abs() >= MICROSECONDS_FROM { 1_000 } else { 1_000_000 };
+    let scale = if number.unsigned_abs() >= MICROSECONDS_FROM { 1_000 } else { 1_000_000 };
     Ok(Some(number.saturating_mul(scale)))
 }
 
@@ -94,6 +97,7 @@ fn tags(params: &Params) -> Result<Vec<(String, String)>, String> {
 fn duration(params: &Params, name: &str) -> Result<Option<i64>, String> {
     let Some(text) = params.get(name) else { return Ok(None) };
     parse_go_duration(text)
+        .filter(|&ns| ns >= 0)
         .map(Some)
         .ok_or_else(|| format!("unable to parse param '{name}': invalid duration {text:?}"))
 }

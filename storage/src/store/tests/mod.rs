@@ -364,3 +364,23 @@ async fn objects_of_two_tenants_lie_apart() {
     assert!(store.shard.reader(&other).lines.is_empty());
     store.crash().await;
 }
+
+#[tokio::test]
+async fn a_merge_that_panics_is_tried_again_and_then_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FakeStore::open(folder.path(), &components(21)).await;
+    for line in ["a", "b", "panic", "c"] {
+        store.write(line).await;
+        store.shard.flush().await.unwrap();
+    }
+    let error = store.shard.compact_fully().await.unwrap_err();
+    assert!(error.to_string().contains("panicked"), "{error}");
+    store.shard.compact_fully().await.unwrap();
+    assert_eq!(store.lines(), ["a", "b", "c", "panic"]);
+    assert_eq!(store.seen().levels, [0; 4], "they stay as they are");
+    store.write("d").await;
+    store.shard.flush().await.unwrap();
+    store.shard.compact_fully().await.unwrap();
+    assert_eq!(store.lines().len(), 5, "others are merged as ever");
+    store.crash().await;
+}

@@ -1,4 +1,6 @@
-//! The command line: `serve`, `verify`, `canary`, `demo`, `version`.
+//! The command line: `serve`, `verify`, `canary`, `demo`, `token`, `user`, `version`.
+
+mod credentials;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -8,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
-use storage::{Components, Store, Tally, Verified};
+use storage::{Components, Fatal, Store, Tally, Verified};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config, LogFormat, SETTINGS};
-use crate::{Server, StartError, SystemClock, SystemRandom, canary, demo};
+use crate::terminal::{Stderr, printable};
+use crate::{Server, StartError, SystemClock, SystemRandom, canary, demo, descriptors};
 
 /// Exit code for wrong settings or arguments (sysexits' EX_CONFIG).
 const EXIT_SETTINGS: u8 = 78;
@@ -26,6 +29,8 @@ const EXIT_PROBLEMS: u8 = 2;
 /// Exit code of `serve` when the disk failed in a way that only a new start can judge (sysexits'
 /// EX_SOFTWARE).
 const EXIT_DISK: u8 = 70;
+/// Exit code of `serve` when another process has taken its place (sysexits' EX_TEMPFAIL).
+const EXIT_REPLACED: u8 = 75;
 /// How long the threads of a process that ends early are waited for.
 const LAST_WAIT: Duration = Duration::from_millis(200);
 
@@ -38,6 +43,8 @@ pub fn run() -> ExitCode {
         Some(("verify", matches)) => with_config(matches, verify),
         Some(("canary", matches)) => run_canary(matches),
         Some(("demo", matches)) => run_demo(matches),
+        Some(("token", matches)) => credentials::run_token(matches),
+        Some(("user", matches)) => credentials::run_user(matches),
         _ => {
             say(&format!("tercet {}", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
@@ -90,6 +97,8 @@ fn command() -> Command {
                         .help("Stops by itself after this time, such as 30s"),
                 ),
         )
+        .subcommand(credentials::token_command())
+        .subcommand(credentials::user_command())
         .subcommand(Command::new("version").about("Prints the version"))
 }
 
@@ -202,7 +211,8 @@ fn on_runtime(body: impl Future<Output = ExitCode>) -> ExitCode {
 fn start_log(config: &Config) -> Result<(), String> {
     let filter = EnvFilter::try_new(&config.log_filter)
         .map_err(|error| format!("--log-level: {:?}: {error}", config.log_filter))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr).with_ansi(false);
     match config.log {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
@@ -222,6 +232,9 @@ async fn serve(config: Config) -> ExitCode {
         complain("cannot listen for signals");
         return ExitCode::from(EXIT_FAILED);
     };
+    // A file that may not grow (ulimit -f) is an error of that write, and not the end of the process.
+    let _listened_to = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
+    descriptors::raise_limit();
     let server = match Server::start(config, components()).await {
         Ok(server) => server,
         Err(problem) => {
@@ -247,10 +260,7 @@ async fn until_stopped(server: Server, signals: [Signal; 3]) -> ExitCode {
                 // What is wrong has been logged.
                 let _logged = server.reload().await;
             }
-            why = server.store().until_fatal() => {
-                complain(&format!("{why}; everything acknowledged is in the log: start again"));
-                return ExitCode::from(EXIT_DISK);
-            }
+            fatal = server.store().until_fatal() => return end_early(&fatal),
         }
     }
     tracing::info!("stopping: no new requests; the rest is being finished and flushed");
@@ -268,13 +278,33 @@ async fn until_stopped(server: Server, signals: [Signal; 3]) -> ExitCode {
     }
 }
 
+/// Ends without flushing: the log has everything.
+fn end_early(fatal: &Fatal) -> ExitCode {
+    match fatal {
+        Fatal::Sync(why) => {
+            complain(&format!(
+                "the log could not be synced: {why}; everything acknowledged is in it: start again"
+            ));
+            ExitCode::from(EXIT_DISK)
+        }
+        Fatal::Replaced => {
+            complain(
+                "another process has taken over this data folder's name in the bucket; what this \
+                 one acknowledged since is in its own log",
+            );
+            ExitCode::from(EXIT_REPLACED)
+        }
+    }
+}
+
 fn greet(server: &Server, data: &str) {
     say(&format!(
         "tercet {version} keeps its data in {data}\n\
-         page       http://{http}\n\
-         otlp/http  http://{otlp_http}   (OTEL_EXPORTER_OTLP_ENDPOINT=http://{otlp_http})\n\
-         otlp/grpc  http://{otlp_grpc}   (OTEL_EXPORTER_OTLP_PROTOCOL=grpc OTEL_EXPORTER_OTLP_ENDPOINT=http://{otlp_grpc})\n\
-         try        tercet demo --to http://{otlp_http}",
+         page       {scheme}://{http}\n\
+         otlp/http  {scheme}://{otlp_http}   (OTEL_EXPORTER_OTLP_ENDPOINT={scheme}://{otlp_http})\n\
+         otlp/grpc  {scheme}://{otlp_grpc}   (OTEL_EXPORTER_OTLP_PROTOCOL=grpc OTEL_EXPORTER_OTLP_ENDPOINT={scheme}://{otlp_grpc})\n\
+         try        tercet demo --to {scheme}://{otlp_http}",
+        scheme = if server.has_tls() { "https" } else { "http" },
         version = env!("CARGO_PKG_VERSION"),
         http = server.http,
         otlp_http = server.otlp_http,
@@ -429,12 +459,12 @@ fn run_demo(matches: &ArgMatches) -> ExitCode {
 /// Writes a line for people to standard output; whoever closed it does not want to know.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    let _closed = writeln!(out, "{line}").and_then(|()| out.flush());
+    let _closed = writeln!(out, "{}", printable(line)).and_then(|()| out.flush());
 }
 
 fn complain(problems: &str) {
     let mut out = std::io::stderr().lock();
     for problem in problems.lines() {
-        let _closed = writeln!(out, "tercet: {problem}");
+        let _closed = writeln!(out, "tercet: {}", printable(problem));
     }
 }

@@ -1,0 +1,360 @@
+//! A6 to A10, I7 and the flipped bits: what is damaged or interrupted in the store, in a simulated
+//! machine (`storage::sim`) where thousands of cases take minutes, and once each on a real server.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use storage::sim::{self, Damages, Flips, Moment, Plan, Report};
+
+use crate::load;
+use crate::row::{Case, Outcome, Row, Running, Tier};
+use crate::server::{Launch, Server};
+use crate::witness::{Dice, Witness};
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        id: "A1-1GiB",
+        fault: "kill -9 with 1 GiB of log that is in no segment",
+        expected: "requests are taken within 2 s, ready within 10 s (of the server's own work, where \
+                   others have the machine); answers before that say what they lack; nothing lost",
+        tier: Tier::Full,
+        run: gibibyte,
+    },
+    Row {
+        id: "A6",
+        fault: "the machine goes down before, amid and after each step of the commit path (simulated)",
+        expected: "no acknowledged record lost or doubled; the same seed makes the same steps",
+        tier: Tier::Fast,
+        run: commit_path,
+    },
+    Row {
+        id: "A7",
+        fault: "a log of 64 KiB is cut at every byte (simulated)",
+        expected: "it opens; every whole request is there; one torn tail is counted, no alarm",
+        tier: Tier::Fast,
+        run: |case| damages(case, |case| sim::cut_log(case.seed, case.rounds(211, 1) as usize)),
+    },
+    Row {
+        id: "A8",
+        fault: "each byte in the middle of a log is flipped; a file removed, two swapped, a hole of \
+                zeros (simulated)",
+        expected: "it opens; everything before and after is there; the damage is counted and named \
+                   in answers; nothing is deleted",
+        tier: Tier::Fast,
+        run: |case| damages(case, |case| sim::damage_log(case.seed, case.rounds(31, 1) as usize)),
+    },
+    Row {
+        id: "A8-server",
+        fault: "a byte in the middle of a real server's log is flipped after kill -9",
+        expected: "it starts; tercet_wal_corruptions_total 1, tercet_data_loss_suspected 1; the bytes \
+                   lie in quarantine/; answers are partial and name the log file",
+        tier: Tier::Full,
+        run: flipped_log,
+    },
+    Row {
+        id: "A9",
+        fault: "each segment file cut at each 512 bytes, each byte of its end flipped (simulated)",
+        expected: "verify finds each; answers are right, or partial; no merge consumes the segment",
+        tier: Tier::Fast,
+        run: |case| {
+            damages(case, |case| sim::damage_segments(case.seed, case.rounds(19, 1) as usize))
+        },
+    },
+    Row {
+        id: "A9-bits",
+        fault: "single bits flipped in files of every kind (simulated): 10,000 in a full run",
+        expected: "verify finds every one; the store opens; no wrong data; nothing is deleted",
+        tier: Tier::Fast,
+        run: bits,
+    },
+    Row {
+        id: "A9-server",
+        fault: "a segment of a real server is flipped, then tercet verify and a restart",
+        expected: "verify exits 2 and names file, signal, tenant and time; the server starts, its \
+                   answers are partial and name the segment",
+        tier: Tier::Full,
+        run: flipped_segment,
+    },
+    Row {
+        id: "A10",
+        fault: "the catalog deleted, emptied, cut, its objects one by one, an old copy, a double \
+                (simulated)",
+        expected: "everything is there once; no segment file is deleted",
+        tier: Tier::Fast,
+        run: |case| damages(case, |case| sim::damage_catalog(case.seed)),
+    },
+    Row {
+        id: "I7",
+        fault: "seeded simulation: crashes, torn and lost writes, disk and bucket faults, clock jumps; \
+                10,000 seeds in a full run",
+        expected: "no promise broken; a mutation of the disk is noticed",
+        tier: Tier::Fast,
+        run: seeds,
+    },
+];
+
+/// Runs work that computes, off the threads that serve others.
+async fn computed<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("it does not panic")
+}
+
+fn damages(case: Case, work: fn(&Case) -> Damages) -> Running {
+    Box::pin(async move {
+        let Damages { cases, partial, problem } = computed(move || work(&case)).await;
+        assert_eq!(problem, None);
+        Outcome::Held(format!("{cases} cases, {partial} with partial answers"))
+    })
+}
+
+fn bits(case: Case) -> Running {
+    Box::pin(async move {
+        let count = case.rounds(200, 10_000);
+        let Flips { flips, torn, partial, problem } =
+            computed(move || sim::flip_bits(case.seed, count)).await;
+        assert_eq!(problem, None);
+        Outcome::Held(format!(
+            "{count} flips in {} kinds of files found; {partial} with partial answers, {torn} in a \
+             log's last request, which verify notes",
+            flips.len()
+        ))
+    })
+}
+
+/// A run must hold; its trace is printed if not.
+fn must_hold(report: &Report) {
+    if let Some(problem) = &report.problem {
+        let from = report.trace.len().saturating_sub(400);
+        for line in &report.trace[from..] {
+            println!("{line}");
+        }
+        panic!("seed {}: {problem}", report.seed);
+    }
+}
+
+fn commit_path(case: Case) -> Running {
+    Box::pin(async move {
+        let rounds = case.rounds(1, 40);
+        let (crashes, acknowledged) = computed(move || {
+            let (mut crashes, mut acknowledged) = (0, 0);
+            let mut seed = case.seed;
+            for point in sim::points() {
+                for moment in [Moment::Before, Moment::Amid, Moment::After] {
+                    for _ in 0..rounds {
+                        seed = seed.wrapping_add(1);
+                        let crash = Some((point, moment));
+                        let report = sim::run_plan(Plan { seed, crash, ..Plan::default() });
+                        must_hold(&report);
+                        crashes += report.crashes;
+                        acknowledged += report.acknowledged;
+                    }
+                }
+            }
+            (crashes, acknowledged)
+        })
+        .await;
+        assert!(crashes > 20, "only {crashes} crashes");
+        let points = sim::points().len();
+        Outcome::Held(format!(
+            "{points} steps, {crashes} crashes, {acknowledged} requests acknowledged, none lost"
+        ))
+    })
+}
+
+fn seeds(case: Case) -> Running {
+    Box::pin(async move {
+        let count = case.rounds(100, 10_000);
+        let start = Instant::now();
+        let (crashes, steps, acknowledged) = computed(move || {
+            let (mut crashes, mut steps, mut acknowledged) = (0, 0, 0);
+            for number in 0..count {
+                let report = sim::run(case.seed.wrapping_add(number));
+                must_hold(&report);
+                if number % 500 == 0 {
+                    let again = sim::run(report.seed);
+                    assert_eq!(again.hash, report.hash, "seed {} makes other steps", report.seed);
+                }
+                crashes += report.crashes;
+                steps += report.steps;
+                acknowledged += report.acknowledged;
+            }
+            (crashes, steps, acknowledged)
+        })
+        .await;
+        let each = start.elapsed() / u32::try_from(count).unwrap_or(1);
+        Outcome::Held(format!(
+            "{count} seeds: {steps} steps, {crashes} crashes, {acknowledged} requests acknowledged, \
+             none lost; {each:.1?} a seed"
+        ))
+    })
+}
+
+/// All files below a folder whose name ends like this, in order.
+pub(super) fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().ends_with(ending) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = std::fs::read(path).expect("it can be read");
+    bytes[at] ^= 0x40;
+    std::fs::write(path, bytes).expect("it can be written");
+}
+
+fn flipped_log(case: Case) -> Running {
+    Box::pin(async move {
+        let server = Server::launch(&case.folder, &[], &[], &Launch::QUIET).await;
+        let now_ns = crate::tools::now_s() * 1_000_000_000;
+        for batch in 0..20 {
+            let body = load::logs(batch, 50, now_ns);
+            let answer = server.post("/v1/logs", "application/x-protobuf", body).await;
+            assert_eq!(answer.0, 200, "{}", answer.1);
+        }
+        server.kill().await;
+        let logs = files(&case.folder.join("wal/logs"), ".log");
+        let bytes = std::fs::read(&logs[0]).expect("a log");
+        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or_default();
+        let mut dice = Dice::new(case.seed);
+        let at = dice.between(used as u64 / 4, used as u64 / 2) as usize;
+        flip(&logs[0], at);
+        let server = Server::launch(&case.folder, &[], &[], &Launch::QUIET).await;
+        server.wait_ready(Duration::from_secs(60)).await;
+        assert_eq!(server.figure("wal_corruptions_total", "logs").await, 1.0);
+        assert_eq!(server.figure("data_loss_suspected", "").await, 1.0);
+        let name = logs[0].file_name().expect("a name").to_string_lossy().into_owned();
+        let kept = files(&case.folder.join("quarantine"), "").len();
+        assert!(kept >= 1, "nothing in quarantine/");
+        let query = crate::server::escape("count_over_time({service_name=\"crash\"}[1h])");
+        let path = format!("/loki/api/v1/query?query={query}&time={}", crate::tools::now_s() + 1);
+        let (status, answer) = server.get(&path).await;
+        assert_eq!(status, 200, "{answer}");
+        assert!(
+            answer.contains(&name) && answer.contains("entries "),
+            "it names no loss: {answer}"
+        );
+        assert!(logs[0].exists(), "the damaged log was deleted");
+        Outcome::Held(format!("byte {at} of {name}; {kept} copies in quarantine/"))
+    })
+}
+
+fn flipped_segment(case: Case) -> Running {
+    Box::pin(async move {
+        let server = Server::launch(&case.folder, &[], &[], &Launch::QUIET).await;
+        let now_ns = crate::tools::now_s() * 1_000_000_000;
+        let body = load::logs(1, 2000, now_ns);
+        let answer = server.post("/v1/logs", "application/x-protobuf", body).await;
+        assert_eq!(answer.0, 200, "{}", answer.1);
+        let (code, _) = server.terminate().await;
+        assert_eq!(code, Some(0));
+        let segment = files(&case.folder.join("store/segments"), ".parquet").remove(0);
+        let bytes = std::fs::metadata(&segment).expect("a segment").len();
+        let at = Dice::new(case.seed).between(0, bytes) as usize;
+        flip(&segment, at);
+        let mut verify = tokio::process::Command::new(crate::server::binary());
+        let verify = verify.args(["verify", "--data"]).arg(&case.folder).output().await;
+        let verify = verify.expect("it runs");
+        let report = String::from_utf8_lossy(&verify.stdout).into_owned();
+        assert_eq!(verify.status.code(), Some(2), "{report}");
+        let name = segment.file_name().expect("a name").to_string_lossy().into_owned();
+        for word in [name.as_str(), "2000 records of logs", "tenant default", "segment files"] {
+            assert!(report.contains(word), "{word} is not in {report}");
+        }
+        let server = Server::launch(&case.folder, &[], &[], &Launch::QUIET).await;
+        server.wait_ready(Duration::from_secs(60)).await;
+        let query = crate::server::escape("{service_name=\"crash\"} |= `GET`");
+        let path = format!("/loki/api/v1/query_range?query={query}&limit=5000&since=1h");
+        let (status, answer) = server.get(&path).await;
+        assert_eq!(status, 200, "{answer}");
+        let id = name.split('.').next().unwrap_or_default();
+        assert!(answer.contains(id), "it does not name the segment: {}", &answer[..300]);
+        assert!(segment.exists());
+        Outcome::Held(format!("byte {at} of {name}"))
+    })
+}
+
+/// Lets so much stay in the log.
+const UNFLUSHED: [&str; 10] = [
+    "--storage-wal-max-bytes",
+    "8GiB",
+    "--storage-flush-wal-bytes",
+    "8GiB",
+    "--storage-memtable-max-bytes",
+    "12GiB",
+    "--storage-flush-memory-bytes",
+    "12GiB",
+    "--storage-flush-age",
+    "2h",
+];
+
+/// Remote write is known by its encoding.
+async fn remote_write(server: &Server, body: Vec<u8>) -> (u16, String) {
+    let request = server.client.post(format!("{}/api/v1/write", server.http));
+    let request = request.header("content-type", "application/x-protobuf");
+    let answer = request.header("content-encoding", "snappy").body(body).send().await;
+    let answer = answer.expect("an answer");
+    (answer.status().as_u16(), answer.text().await.expect("a body"))
+}
+
+fn gibibyte(case: Case) -> Running {
+    Box::pin(async move {
+        const GIB: f64 = (1u64 << 30) as f64;
+        let server = Server::launch(&case.folder, &UNFLUSHED, &[], &Launch::QUIET).await;
+        let witness = Witness::mixed(200);
+        witness.send_for(&server.http, Duration::from_secs(3)).await;
+        let now_ns = crate::tools::now_s() * 1_000_000_000;
+        let mut batch = 0;
+        while server.figure("wal_bytes", "").await < GIB {
+            for _ in 0..16 {
+                batch += 1;
+                let logs = load::logs(batch, 3000, now_ns);
+                let traces = load::traces(batch, 2000, now_ns);
+                let at_ms = (now_ns / 1_000_000 + batch).cast_signed();
+                let metrics = load::metrics(batch, 2000, at_ms);
+                let protobuf = "application/x-protobuf";
+                let (one, two, three) = tokio::join!(
+                    server.post("/v1/logs", protobuf, logs),
+                    server.post("/v1/traces", protobuf, traces),
+                    remote_write(&server, metrics),
+                );
+                for (status, why) in [one, two, three] {
+                    assert!((200..300).contains(&status), "{status}: {why}");
+                }
+            }
+        }
+        let log_bytes = server.figure("wal_bytes", "").await;
+        server.kill().await;
+        let start = Instant::now();
+        let server = Server::launch(&case.folder, &UNFLUSHED, &[], &Launch::QUIET).await;
+        let query = crate::server::escape("{service_name=\"crash\"}");
+        let early = server.get(&format!("/loki/api/v1/query_range?query={query}&limit=1")).await;
+        let body = load::logs(u64::from(u32::MAX), 1, now_ns);
+        let answer = server.post("/v1/logs", "application/x-protobuf", body).await;
+        assert_eq!(answer.0, 200, "{}", answer.1);
+        let open = start.elapsed().min(server.busy());
+        assert!(open < Duration::from_secs(2), "requests are taken after {open:?}");
+        server.wait_ready(Duration::from_secs(120)).await;
+        let ready = start.elapsed().min(server.busy());
+        assert!(ready < Duration::from_secs(10), "ready after {ready:?}");
+        assert!(
+            early.0 == 503 || early.1.contains("replayed"),
+            "an early answer does not say what it lacks: {early:?}"
+        );
+        witness.check_all(&server).await;
+        Outcome::Held(format!(
+            "{:.2} GiB of log: requests taken after {open:.1?}, ready after {ready:.1?}; {}",
+            log_bytes / GIB,
+            witness.acked_text()
+        ))
+    })
+}
