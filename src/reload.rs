@@ -1,4 +1,5 @@
-//! Settings that change while the server runs: limits, tenants' own limits, the translation of OTLP.
+//! Settings that change while the server runs: limits, tenants' own limits, the translation of OTLP,
+//! users, tokens and certificates.
 //!
 //! The same flags, variables and file are read again. What is wrong changes nothing and is said;
 //! what only a start can change is named and waits for it. A change of what judges records is an
@@ -14,7 +15,8 @@ use ingest::Ingest;
 use model::LimitTable;
 use storage::Components;
 
-use crate::config::{self, Config, SETTINGS};
+use crate::config::{self, Auth, Config, SETTINGS};
+use crate::doors::Doors;
 use crate::epochs::Epochs;
 use crate::wiring::decoder_of;
 
@@ -23,7 +25,7 @@ const NOTICE_NS: i64 = model::NS_PER_S;
 /// A disk that takes longer to note an epoch is asked so often.
 const NOTES_MAX: usize = 10;
 /// How often the settings' file is looked at.
-const POLL_EVERY: Duration = Duration::from_secs(2);
+const POLL_EVERY: Duration = Duration::from_secs(1);
 
 /// What a reload did. Names of settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,6 +44,7 @@ pub(crate) struct Reloader {
     epochs: Arc<Epochs>,
     limits: Arc<LimitTable>,
     ingest: Arc<Ingest>,
+    doors: Arc<Doors>,
     components: Components,
     one_at_a_time: tokio::sync::Mutex<()>,
     is_successful: AtomicBool,
@@ -60,6 +63,16 @@ fn compare(old: &Config, new: &Config) -> Reloaded {
             let list =
                 if is_hot(setting.name) { &mut reloaded.changed } else { &mut reloaded.at_start };
             list.push(setting.name.to_owned());
+        }
+    }
+    let (lists, others) = (&old.auth, &new.auth);
+    for (name, is_same) in [
+        ("auth.users", lists.users == others.users),
+        ("auth.tokens", lists.tokens == others.tokens),
+        ("auth.certificates", lists.certificates == others.certificates),
+    ] {
+        if !is_same {
+            reloaded.changed.push(name.to_owned());
         }
     }
     let ids = old.tenants.keys().chain(new.tenants.keys());
@@ -83,6 +96,7 @@ impl Reloader {
         epochs: Arc<Epochs>,
         limits: Arc<LimitTable>,
         ingest: Arc<Ingest>,
+        doors: Arc<Doors>,
         components: Components,
     ) -> Arc<Reloader> {
         Arc::new(Reloader {
@@ -91,6 +105,7 @@ impl Reloader {
             epochs,
             limits,
             ingest,
+            doors,
             components,
             one_at_a_time: tokio::sync::Mutex::default(),
             is_successful: AtomicBool::new(true),
@@ -149,8 +164,25 @@ impl Reloader {
             tenants: new.tenants,
             translation: new.translation,
             sources: new.sources,
+            auth: Auth {
+                users: new.auth.users,
+                tokens: new.auth.tokens,
+                certificates: new.auth.certificates,
+                ..old.auth.clone()
+            },
             ..Config::clone(&old)
         };
+        // What counts from now on must fit what waits for a start.
+        let mut problems = Vec::new();
+        config::check(&new, &mut problems);
+        if old.auth.is_on() && !new.auth.is_on() {
+            // A file that is being written may be empty for a moment.
+            problems
+                .push("auth: nobody is named any more; only a start lets everybody in".to_owned());
+        }
+        if !problems.is_empty() {
+            return Err(problems.join("\n"));
+        }
         let new = Arc::new(new);
         if self.epochs.differs(&new) {
             let from_ns = self.note(&new).await?;
@@ -159,6 +191,9 @@ impl Reloader {
             while self.components.clock.now_ns() < from_ns {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
+        }
+        if reloaded.changed.iter().any(|name| name.starts_with("auth.")) {
+            self.doors.replace_lists(&new.auth);
         }
         self.limits.replace(new.tenant_limits());
         self.current.store(new);
@@ -185,19 +220,21 @@ impl Reloader {
         Err("the change cannot be noted in the data folder in time".to_owned())
     }
 
-    /// Reloads when the file has changed; until it is aborted.
+    /// Reloads when the file has changed, and has stayed so from one look to the next: whoever
+    /// writes it may do so in pieces. Until it is aborted.
     pub(crate) async fn watch_file(self: Arc<Self>) {
         let Some(file) = self.config().sources.file.clone() else { return };
         let look = move || -> Option<(SystemTime, u64)> {
             let found = std::fs::metadata(&file).ok()?;
             Some((found.modified().ok()?, found.len()))
         };
-        let mut seen = look();
+        let mut loaded = look();
+        let mut seen = loaded;
         loop {
             tokio::time::sleep(POLL_EVERY).await;
-            let now = look();
-            if now != seen && now.is_some() {
-                seen = now;
+            let before = std::mem::replace(&mut seen, look());
+            if seen == before && seen != loaded && seen.is_some() {
+                loaded = seen;
                 // What is wrong with it has been logged.
                 let _logged = self.reload().await;
             }

@@ -118,7 +118,14 @@ impl Server {
         };
         let query = Query::new(options, source);
 
-        let reloader = Reloader::new(as_read, epochs, limits, Arc::clone(&ingest), components);
+        let reloader = Reloader::new(
+            as_read,
+            epochs,
+            limits,
+            Arc::clone(&ingest),
+            Arc::clone(&doors),
+            components,
+        );
         let tasks = vec![
             tokio::spawn(memory::measure(Arc::clone(&config.storage.memory))),
             tokio::spawn(Arc::clone(&reloader).watch_file()),

@@ -315,7 +315,7 @@ fn bucket_options(environment: &BTreeMap<String, String>) -> Vec<(String, Secret
 }
 
 /// What one setting alone cannot know.
-fn check(config: &Config, problems: &mut Vec<String>) {
+pub(crate) fn check(config: &Config, problems: &mut Vec<String>) {
     let addresses =
         [("http", config.http), ("otlp-http", config.otlp_http), ("otlp-grpc", config.otlp_grpc)];
     for (flag, address) in addresses {

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::RequestExt as _;
 use axum::extract::{MatchedPath, RawPathParams, Request, State};
 use axum::middleware::Next;
@@ -38,7 +39,7 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use ingest::{Class, Failure, Ingest};
 use model::TenantId;
-use storage::{Clock, Components};
+use storage::{Clock, Components, Random};
 
 pub(crate) use access::{Grant, Permission, Principal, Roles, Scope};
 pub(crate) use passwords::hash_password;
@@ -95,17 +96,40 @@ enum Refusal {
     Undeclared,
 }
 
-/// All doors of a server.
+/// Who is known by the lists of the settings.
 #[derive(Debug)]
-pub(crate) struct Doors {
+struct Known {
+    /// Whether anybody is asked.
     is_on: bool,
-    anyone: Arc<Principal>,
     passwords: Passwords,
     tokens: Tokens,
     certificates: Vec<(String, Arc<Principal>)>,
+}
+
+impl Known {
+    fn new(auth: &Auth, random: &dyn Random) -> Known {
+        let certificates = auth.certificates.iter().map(|Certificate { san, grant }| {
+            let name = format!("certificate:{san}").into();
+            (san.clone(), Arc::new(Principal { name, grant: grant.clone() }))
+        });
+        Known {
+            is_on: auth.is_on(),
+            passwords: Passwords::new(&auth.users, random),
+            tokens: Tokens::new(&auth.tokens),
+            certificates: certificates.collect(),
+        }
+    }
+}
+
+/// All doors of a server.
+#[derive(Debug)]
+pub(crate) struct Doors {
+    anyone: Arc<Principal>,
+    known: ArcSwap<Known>,
     issuer: Option<Issuer>,
     failures: Failures,
     clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
     turned_away: [AtomicU64; KINDS.len()],
 }
 
@@ -124,21 +148,20 @@ impl Doors {
             }
             false => None,
         };
-        let certificates = auth.certificates.iter().map(|Certificate { san, grant }| {
-            let name = format!("certificate:{san}").into();
-            (san.clone(), Arc::new(Principal { name, grant: grant.clone() }))
-        });
         Ok(Arc::new(Doors {
-            is_on: auth.is_on(),
             anyone: Arc::new(Principal::anyone()),
-            passwords: Passwords::new(&auth.users, &*components.random),
-            tokens: Tokens::new(&auth.tokens),
-            certificates: certificates.collect(),
+            known: ArcSwap::from_pointee(Known::new(auth, &*components.random)),
             issuer,
             failures: Failures::new(auth.failed_login_rate),
             clock,
+            random: Arc::clone(&components.random),
             turned_away: Default::default(),
         }))
+    }
+
+    /// Lets in by the lists of `auth` from now on. The identity provider stays that of the start.
+    pub(crate) fn replace_lists(&self, auth: &Auth) {
+        self.known.store(Arc::new(Known::new(auth, &*self.random)));
     }
 
     /// Who was turned away, by kind.
@@ -164,7 +187,7 @@ impl Doors {
         if is_change && browser::is_cross_site(request.headers(), request.uri()) {
             return Err(Refusal::CrossSite);
         }
-        if !self.is_on || permission == Permission::Open {
+        if !self.known.load().is_on || permission == Permission::Open {
             // What cannot be one is refused by the handler in the words of its protocol.
             if let Ok(tenants) = Tenants::of(request).await {
                 let tenant = tenants.decided().cloned().unwrap_or_default();
@@ -231,11 +254,12 @@ impl Doors {
         address: IpAddr,
     ) -> Result<Arc<Principal>, Refusal> {
         let now = self.clock.monotonic_ns();
-        if let Some(principal) = self.passwords.recall(name, password, now) {
+        let passwords = &self.known.load_full().passwords;
+        if let Some(principal) = passwords.recall(name, password, now) {
             return Ok(principal);
         }
         self.failures.enter(address, name, now).map_err(Refusal::Limited)?;
-        match self.passwords.check(name, password, now).await {
+        match passwords.check(name, password, now).await {
             Checked::Right(principal) => {
                 self.failures.forgive(address, name);
                 Ok(principal)
@@ -261,7 +285,7 @@ impl Doors {
                 }
                 Err(NotTaken::Bad(why)) => Refusal::Bad("token", format!("JWT: {why}")),
             },
-            _ => match self.tokens.find(token, self.clock.now_ns()) {
+            _ => match self.known.load().tokens.find(token, self.clock.now_ns()) {
                 Found::Valid(principal) => return Ok(principal),
                 Found::Expired(name) => Refusal::Bad("expired", name.to_string()),
                 Found::Unknown => Refusal::Bad("token", "unknown token".to_owned()),
@@ -273,7 +297,8 @@ impl Doors {
     }
 
     fn by_certificate(&self, peer: &Peer) -> Option<Arc<Principal>> {
-        let (_, principal) = self
+        let known = self.known.load();
+        let (_, principal) = known
             .certificates
             .iter()
             .find(|(san, _)| peer.names.iter().any(|name| san_matches(san, name)))?;
