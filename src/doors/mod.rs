@@ -38,7 +38,7 @@ use futures::FutureExt as _;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use ingest::{Class, Failure, Ingest};
-use model::TenantId;
+use model::{ErrorId, TenantId};
 use storage::{Clock, Components, Random};
 
 pub(crate) use access::{Grant, Permission, Principal, Roles, Scope};
@@ -346,7 +346,10 @@ impl Doors {
         if let Some(index) = KINDS.iter().position(|known| *known == kind) {
             self.turned_away[index].fetch_add(1, Ordering::Relaxed);
         }
-        let mut failure = Failure::new(class, what);
+        let mut failure = match refusal {
+            Refusal::Unavailable(_) => Failure::with_id(class, ErrorId::Unavailable.as_str(), what),
+            _ => Failure::new(class, what),
+        };
         failure.retry_after = match refusal {
             Refusal::Limited(seconds) => Some(Duration::from_secs(*seconds)),
             Refusal::Unavailable(_) => Some(Duration::from_secs(1)),
