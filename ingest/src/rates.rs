@@ -96,6 +96,13 @@ impl<K: std::hash::Hash + Eq + Clone> Buckets<K> {
         bucket.refill(rate, now_ns);
         work(bucket)
     }
+
+    /// What an owner sent in the last second. Whoever has no bucket gets none.
+    fn current(&self, key: &K, rate: Rate, now_ns: i64) -> f64 {
+        let Some(mut bucket) = self.0.lock().get(key).copied() else { return 0.0 };
+        bucket.refill(rate, now_ns);
+        bucket.current()
+    }
 }
 
 /// Rates of all tenants.
@@ -231,7 +238,7 @@ impl Rates {
     ) -> Option<f64> {
         let (rate, ..) = rate_of(signal, limits)?;
         let owner = (tenant.clone(), signal);
-        Some(self.tenants.with(&owner, rate, now_ns, |bucket| bucket.current()))
+        Some(self.tenants.current(&owner, rate, now_ns))
     }
 }
 
@@ -260,6 +267,9 @@ mod tests {
              tenants.acme.limits.ingest.rate_bytes_logs"
         );
         assert!(refused.retry_after.is_some());
+        let used = |tenant| rates.usage(tenant, Signal::Logs, &limits, NS_PER_S);
+        assert_eq!((used(&acme), used(&other)), (Some(300.0), Some(0.0)));
+        assert_eq!(rates.tenants.0.lock().len(), 1, "a look leaves nothing behind");
         admit(&acme, 2).unwrap();
         admit(&other, 1).unwrap();
         rates.admit(&acme, Signal::Traces, &limits, NS_PER_S).unwrap();
