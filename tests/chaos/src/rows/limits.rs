@@ -46,8 +46,8 @@ pub(super) const ROWS: &[Row] = &[
         run: noisy_neighbour,
     },
     Row {
-        id: "D2-query",
-        fault: "the client of a heavy query hangs up",
+        id: "D2-memory",
+        fault: "the client of one heavy query hangs up",
         expected: "the query stops, and gives its memory back",
         tier: Tier::Fast,
         run: client_gone,

@@ -35,3 +35,18 @@ pub fn all() -> Vec<Row> {
     ]
     .concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_row_has_a_number_of_its_own() {
+        let mut seen = BTreeSet::new();
+        for row in all() {
+            assert!(seen.insert(row.id), "two rows are {}", row.id);
+        }
+    }
+}
