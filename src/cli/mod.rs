@@ -249,19 +249,14 @@ async fn serve(config: Config) -> ExitCode {
     until_stopped(server, [terminate, interrupt, hangup]).await
 }
 
-/// Waits for SIGTERM or SIGINT; SIGHUP reloads the settings.
+/// Waits for SIGTERM or SIGINT; SIGHUP reloads the settings, and nothing waits for that.
 async fn until_stopped(server: Server, signals: [Signal; 3]) -> ExitCode {
-    let [mut terminate, mut interrupt, mut hangup] = signals;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => {
-                // What is wrong has been logged.
-                let _logged = server.reload().await;
-            }
-            fatal = server.store().until_fatal() => return end_early(&fatal),
-        }
+    let [mut terminate, mut interrupt, hangup] = signals;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = reload_at(hangup, &server) => {}
+        fatal = server.store().until_fatal() => return end_early(&fatal),
     }
     tracing::info!("stopping: no new requests; the rest is being finished and flushed");
     let stopped = tokio::select! {
@@ -276,6 +271,15 @@ async fn until_stopped(server: Server, signals: [Signal; 3]) -> ExitCode {
             ExitCode::from(EXIT_FAILED)
         }
     }
+}
+
+/// Reloads the settings at each signal, for ever.
+async fn reload_at(mut signal: Signal, server: &Server) {
+    while signal.recv().await.is_some() {
+        // What is wrong has been logged.
+        let _logged = server.reload().await;
+    }
+    std::future::pending().await
 }
 
 /// Ends without flushing: the log has everything.
