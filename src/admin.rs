@@ -16,7 +16,7 @@ use storage::Store;
 
 use crate::config::{Config, Origin, SETTINGS};
 use crate::doors::{Doors, Principal, Tls, all_permissions, scope_of};
-use crate::reload::Reloader;
+use crate::reload::{Reloader, is_hot};
 use crate::{limits, stats};
 
 /// What these endpoints look at.
@@ -126,8 +126,7 @@ async fn settings(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {
         .iter()
         .map(|setting| {
             // The start has settled what was left open.
-            let is_limit = setting.name.starts_with("limits.") || setting.name.starts_with("otlp.");
-            let config = if is_limit { &*now } else { &admin.config };
+            let config = if is_hot(setting.name) { &*now } else { &admin.config };
             serde_json::json!({
                 "name": setting.name,
                 "flag": format!("--{}", setting.flag()),

@@ -51,7 +51,8 @@ pub(crate) struct Reloader {
     succeeded_ns: AtomicI64,
 }
 
-fn is_hot(name: &str) -> bool {
+/// Whether a setting changes while the server runs.
+pub(crate) fn is_hot(name: &str) -> bool {
     name.starts_with("limits.") || name.starts_with("otlp.")
 }
 
