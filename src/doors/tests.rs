@@ -297,7 +297,7 @@ async fn a_reload_lets_in_whom_the_file_names_and_never_everybody() {
     assert_eq!(statuses().await, [200, 401]);
 
     std::fs::write(&path, &of_new).unwrap();
-    assert_eq!(server.reload().await.unwrap().changed, ["auth.tokens"]);
+    server.reload().await.unwrap();
     assert_eq!(statuses().await, [401, 200]);
 
     for wrong in ["", "[[auth.tokens]]\nname = \"x\"\n"] {

@@ -62,6 +62,7 @@ async fn collect_in_time(
         let length = first.len().saturating_add(rest.as_ref().map_or(0, BytesMut::len));
         let total = length.saturating_add(chunk.remaining());
         if total > bytes_max {
+            drop((first, rest, chunk, permit));
             return Err(too_big(body, bytes_max).await);
         }
         permit.grow_to(total).await.map_err(|_full| ReadError::Full)?;
