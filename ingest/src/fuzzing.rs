@@ -26,5 +26,5 @@ pub fn decoded(decoder: &Decoder, wire: &Wire, bytes_max: usize) -> Result<Decod
 ///
 /// Errors: the text of the refusal.
 pub fn grpc_message(framed: Bytes) -> Result<(bool, Bytes), String> {
-    crate::http::grpc::unframe(framed).map_err(|failure| failure.message.clone())
+    crate::http::grpc::unframe(framed).map_err(|failure| failure.message)
 }

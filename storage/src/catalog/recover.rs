@@ -75,9 +75,13 @@ pub(super) async fn load(objects: &Objects, writer: &str) -> Result<Recovered, S
     let is_empty = newest.is_none();
     if found.is_damaged || is_empty {
         let adopted = adopt(objects, writer, &mut found).await?;
-        if adopted > 0 {
+        if adopted.segments > 0 {
             found.is_damaged = true;
-            found.problems.push(format!("{adopted} segments were found by listing the store"));
+            // Of a first flush that was cut short before its commit nothing can be missing.
+            if !(is_empty && adopted.is_first_flush) {
+                let count = adopted.segments;
+                found.problems.push(format!("{count} segments were found by listing the store"));
+            }
         }
     }
     for problem in &found.problems {
@@ -86,13 +90,21 @@ pub(super) async fn load(objects: &Objects, writer: &str) -> Result<Recovered, S
     Ok(found)
 }
 
+/// Segments that a listing brought in.
+#[derive(Debug)]
+struct Adopted {
+    segments: usize,
+    /// They are what this writer has flushed first, and nothing else has ever been in the store.
+    is_first_flush: bool,
+}
+
 /// Takes in segments that lie in the store whole, that no later one replaces, and that were not
 /// removed as far as is known.
 async fn adopt(
     objects: &Objects,
     writer: &str,
     found: &mut Recovered,
-) -> Result<usize, StorageError> {
+) -> Result<Adopted, StorageError> {
     let mut sidecars: BTreeMap<String, Sidecar> = BTreeMap::new();
     let listed = objects.list("segments").await?;
     let paths: BTreeSet<&str> = listed.iter().map(|entry| entry.path.as_str()).collect();
@@ -119,7 +131,11 @@ async fn adopt(
         let mut files = meta.files.iter().map(|file| format!("{base}.{}", file.extension));
         !meta.files.is_empty() && !files.any(|path| paths.contains(path.as_str()))
     };
-    let mut adopted = 0;
+    let from_the_start = Some(Watermark::default());
+    let is_first_flush =
+        complete.iter().all(|sidecar| sidecar.writer == writer && sidecar.from == from_the_start)
+            && complete.len() == sidecars.len();
+    let mut adopted = Adopted { segments: 0, is_first_flush };
     for sidecar in &complete {
         let id = &sidecar.meta.id;
         if replaced.contains(id)
@@ -131,7 +147,7 @@ async fn adopt(
             continue;
         }
         found.state.segments.insert(id.clone(), sidecar.meta.clone());
-        adopted += 1;
+        adopted.segments += 1;
     }
     let superseded: Vec<String> =
         found.state.segments.keys().filter(|id| replaced.contains(id)).cloned().collect();

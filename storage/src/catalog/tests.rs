@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::Signal;
 use object_store::memory::InMemory;
 
-use crate::catalog::{Catalog, Change, commit_path, seal, unseal};
+use crate::catalog::{CATALOG_VERSION, Catalog, Change, Sidecar, commit_path, seal, unseal};
 use crate::fakes::components;
 use crate::objects::Objects;
 use crate::segment::SegmentMeta;
@@ -76,6 +76,45 @@ async fn a_change_whose_answer_was_lost_is_made_once() {
     assert_eq!(objects.list("catalog").await.unwrap().len(), 1);
     assert_eq!(ids(&zombie), ["a"]);
     assert_eq!(zombie.watermark(Signal::Logs).holes, [(3, 4)]);
+}
+
+/// Writes a segment's sidecar, as a flush does before it commits.
+async fn flushed(objects: &Objects, id: &str, from: u64, to: u64) {
+    let mark = |sequence| Watermark { sequence, holes: Vec::new() };
+    let sidecar = Sidecar {
+        version: CATALOG_VERSION,
+        meta: meta(id),
+        siblings: vec![id.to_owned()],
+        replaces: Vec::new(),
+        writer: "one".to_owned(),
+        wal: mark(to),
+        from: Some(mark(from)),
+    };
+    let path = format!("segments/default/logs/{id}.meta");
+    objects.create(&path, seal(&sidecar).unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_first_flush_without_its_commit_is_no_damage() {
+    let store = Arc::new(InMemory::new());
+    let (objects, parts) = bucket(5, &store);
+    flushed(&objects, "a", 0, 7).await;
+    let catalog = Catalog::open(objects.clone(), parts.clone(), "one".to_owned()).await.unwrap();
+    assert_eq!(ids(&catalog), ["a"]);
+    assert_eq!(catalog.watermark(Signal::Logs).sequence, 7);
+    assert!(catalog.problems().is_empty(), "{:?}", catalog.problems());
+}
+
+#[tokio::test]
+async fn a_catalog_that_is_gone_is_made_again_and_said_to_have_been() {
+    let store = Arc::new(InMemory::new());
+    let (objects, parts) = bucket(6, &store);
+    flushed(&objects, "a", 0, 7).await;
+    flushed(&objects, "b", 7, 9).await;
+    let catalog = Catalog::open(objects.clone(), parts.clone(), "one".to_owned()).await.unwrap();
+    assert_eq!(ids(&catalog), ["a", "b"]);
+    assert_eq!(catalog.watermark(Signal::Logs).sequence, 9);
+    assert_eq!(catalog.problems().len(), 1, "{:?}", catalog.problems());
 }
 
 #[tokio::test]

@@ -60,9 +60,8 @@ pub(super) async fn open_core(
     let folder = prepare(&options, &components).await?;
     let objects = Objects::open(&options, &components)?;
     versions::check_catalog(&objects).await?;
-    mark_running(&options, &components).await?;
+    let writer = move_in(&options, &components).await?;
     objects.remove_unfinished().await?;
-    let writer = folder.writer.clone();
     let catalog = Catalog::open(objects.clone(), components.clone(), writer).await?;
     if objects.is_shared() {
         catalog.announce().await?;
@@ -74,11 +73,10 @@ pub(super) async fn open_core(
 #[derive(Debug)]
 pub(super) struct DataFolder {
     lock: Box<dyn FileLock>,
-    /// Random, made once for each folder: names its logs in a shared catalog.
-    writer: String,
     was_unclean: bool,
 }
 
+/// Takes the folder and looks whether it is for us; nothing in it changes but its lock.
 async fn prepare(options: &Options, components: &Components) -> Result<DataFolder, StorageError> {
     let (folder, components) = (options.data_dir.clone(), components.clone());
     let threads = components.threads.clone();
@@ -93,25 +91,28 @@ async fn prepare(options: &Options, components: &Components) -> Result<DataFolde
             _ => context(error),
         })?;
         versions::check_log(files, &folder)?;
-        let fresh = format!("{:016x}", components.random.next_u64());
-        let writer =
-            identity::read_or_create(files, &folder.join("writer"), &fresh).map_err(context)?;
         let marker = folder.join("running");
         let was_unclean = files.read(&marker).is_ok();
-        Ok(DataFolder { lock, writer, was_unclean })
+        Ok(DataFolder { lock, was_unclean })
     });
     prepared.await
 }
 
-/// Leaves the mark by which the next start knows that this one did not end in order.
-async fn mark_running(options: &Options, components: &Components) -> Result<(), StorageError> {
+/// Leaves the mark by which the next start knows that this one did not end in order, and gives the
+/// folder's name: random, made once, it tells its logs apart in a shared catalog.
+async fn move_in(options: &Options, components: &Components) -> Result<String, StorageError> {
     let (folder, components) = (options.data_dir.clone(), components.clone());
     let threads = components.threads.clone();
-    let marked = threads.blocking(move || {
-        let replaced = files::replace(components.files.as_ref(), &folder.join("running"), b"");
-        replaced.map_err(|error| StorageError::io(folder.display(), error))
+    let moved_in = threads.blocking(move || {
+        let files = components.files.as_ref();
+        let context = |error| StorageError::io(folder.display(), error);
+        let fresh = format!("{:016x}", components.random.next_u64());
+        let writer =
+            identity::read_or_create(files, &folder.join("writer"), &fresh).map_err(context)?;
+        files::replace(files, &folder.join("running"), b"").map_err(context)?;
+        Ok(writer)
     });
-    marked.await
+    moved_in.await
 }
 
 fn core(options: Options, components: Components, objects: Objects, catalog: Catalog) -> Core {

@@ -56,7 +56,7 @@ pub(super) async fn check_catalog(objects: &Objects) -> Result<(), StorageError>
         match parse_path(&entry.path) {
             Named::Commit(sequence) => commit = commit.max(Some((sequence, entry.path))),
             Named::Checkpoint(sequence) => {
-                checkpoint = checkpoint.max(Some((sequence, entry.path)))
+                checkpoint = checkpoint.max(Some((sequence, entry.path)));
             }
             Named::Other => {}
         }

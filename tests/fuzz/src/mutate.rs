@@ -62,11 +62,11 @@ fn change_bytes(random: &mut Random, case: &mut Vec<u8>, others: &[Vec<u8>]) {
         }
         1 => {
             if let Some(byte) = case.get_mut(at) {
-                *byte = random.next() as u8;
+                *byte = random.number() as u8;
             }
         }
         2 => {
-            let bytes: Vec<u8> = (0..random.length(8)).map(|_| random.next() as u8).collect();
+            let bytes: Vec<u8> = (0..random.length(8)).map(|_| random.number() as u8).collect();
             case.splice(at..at, bytes);
         }
         3 => drop(case.drain(at..at + count)),

@@ -122,9 +122,9 @@ fn newer(case: Case) -> Running {
             let data = case.folder.join(what);
             copy(&newest, &data);
             if what == "catalog" {
-                newer_catalog(&data)
+                newer_catalog(&data);
             } else {
-                newer_log(&data)
+                newer_log(&data);
             }
             let before = contents(&data);
             let start = Instant::now();
