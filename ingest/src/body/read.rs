@@ -10,7 +10,7 @@ use model::TenantId;
 
 use super::gate::{Gate, Permit};
 
-/// Of a body that is too large as much is read and dropped as a body may have, and this. Units: bytes.
+/// Of a body that is not taken as much is read and dropped as a body may have, and this. Units: bytes.
 const DRAINED_MIN: usize = 1 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
@@ -51,9 +51,13 @@ async fn collect_in_time(
     let hint = body.size_hint();
     let declared = usize::try_from(hint.lower()).unwrap_or(usize::MAX);
     if declared > bytes_max {
-        return Err(too_big(body, bytes_max).await);
+        drain(body, bytes_max).await;
+        return Err(ReadError::TooBig);
     }
-    let mut permit = gate.enter(tenant, declared).await.map_err(|_full| ReadError::Full)?;
+    let Ok(mut permit) = gate.enter(tenant, declared).await else {
+        drain(body, bytes_max).await;
+        return Err(ReadError::Full);
+    };
     let mut first = Bytes::new();
     let mut rest: Option<BytesMut> = None;
     while let Some(frame) = body.frame().await {
@@ -63,9 +67,14 @@ async fn collect_in_time(
         let total = length.saturating_add(chunk.remaining());
         if total > bytes_max {
             drop((first, rest, chunk, permit));
-            return Err(too_big(body, bytes_max).await);
+            drain(body, bytes_max).await;
+            return Err(ReadError::TooBig);
         }
-        permit.grow_to(total).await.map_err(|_full| ReadError::Full)?;
+        if permit.grow_to(total).await.is_err() {
+            drop((first, rest, chunk, permit));
+            drain(body, bytes_max).await;
+            return Err(ReadError::Full);
+        }
         if length == 0 {
             first = chunk;
             continue;
@@ -81,9 +90,9 @@ async fn collect_in_time(
     Ok((rest.map_or(first, BytesMut::freeze), permit))
 }
 
-/// Takes the rest of a body that is too large off the connection and drops it, within bounds: a
-/// client that is cut off while it still sends may never see the answer, and try again for ever.
-async fn too_big(mut body: Body, bytes_max: usize) -> ReadError {
+/// Takes the rest of a body that is refused off the connection and drops it, within bounds: a
+/// client that is cut off while it still sends may never see the answer, and try again at once.
+pub(crate) async fn drain(mut body: Body, bytes_max: usize) {
     let drain = async {
         let mut left = bytes_max.saturating_add(DRAINED_MIN);
         while let Some(Ok(frame)) = body.frame().await {
@@ -94,5 +103,4 @@ async fn too_big(mut body: Body, bytes_max: usize) -> ReadError {
     };
     // Whether it came to its end or not, the answer is the same.
     let _drained = tokio::time::timeout(DRAIN_TIME, drain).await;
-    ReadError::TooBig
 }

@@ -22,7 +22,7 @@ use http::HeaderMap;
 use model::{ErrorId, Exceeded, Limits, Memory, Pressure, Rejections, Signal, TenantId, Wire};
 use tokio::sync::Semaphore;
 
-use crate::body::{Gate, Permit, ReadError, collect, decoded_bytes_hint};
+use crate::body::{Gate, Permit, ReadError, collect, decoded_bytes_hint, drain};
 use crate::dialect::{Dialect, Spoken};
 use crate::failure::Class;
 use crate::rates::Rates;
@@ -222,13 +222,14 @@ impl Ingest {
         tenant: &TenantId,
         body: Body,
     ) -> Result<(bytes::Bytes, Permit), Failure> {
+        let bytes_max = self.options.request_bytes_max;
         if self.options.memory.pressure() == Pressure::Writes {
+            drain(body, bytes_max).await;
             return Err(overloaded(
                 ErrorId::MemoryFull,
                 "the server is short of memory and takes no writes for now (memory.limit)",
             ));
         }
-        let bytes_max = self.options.request_bytes_max;
         let deadline = match u64::try_from(self.options.body_deadline_ns) {
             Ok(0) | Err(_) => Duration::MAX,
             Ok(ns) => Duration::from_nanos(ns),
