@@ -25,6 +25,8 @@ const PAGE_RESIDUALS: usize = 2048;
 const CHUNK_RESIDUALS: usize = 1 << 16;
 /// Residuals that a reader accepts in one page.
 const PAGE_RESIDUALS_MAX: u64 = 1 << 21;
+/// How a chunk begins: classic mode, no differences (FORMAT.md).
+const PLAIN_CHUNK: u8 = 0;
 
 #[derive(Debug, Default, Clone)]
 struct PageEntry {
@@ -258,6 +260,11 @@ impl PageDirectory {
         )?;
         let corrupt = |error| StorageError::corrupt(source.name(), error);
         let (file, _) = FileDecompressor::new(self.header.as_slice()).map_err(corrupt)?;
+        // The first half byte is pco's mode, the second its way to make differences. Others than ours
+        // have tables and windows for which a few bytes may claim 256 MiB.
+        if bytes.first() != Some(&PLAIN_CHUNK) {
+            return Err(StorageError::corrupt(source.name(), "a chunk in a foreign mode"));
+        }
         let (chunk, _) = file.chunk_decompressor::<i64, _>(bytes.as_ref()).map_err(corrupt)?;
         let chunk = Arc::new(chunk);
         cache.put(index, Arc::clone(&chunk));

@@ -5,6 +5,7 @@
 //! byte in `storage/FORMAT.md`, section "Metric segment". Everything read here has passed the
 //! catalog's checksums, and is still read with checked access: what contradicts itself is Corrupt.
 
+use std::io::{self, Read as _};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -24,6 +25,10 @@ pub(crate) const BLOCK_SERIES: usize = 256;
 pub(crate) const PART_SAMPLES_MAX: usize = 4096;
 /// Cap of one section after decompression. Units: bytes.
 const SECTION_BYTES_MAX: u64 = 1 << 30;
+/// How much longer than its packed form a section is at most, mostly.
+const RATIO_LIKELY: usize = 64;
+/// The same for short ones. Units: bytes.
+const LENGTH_LIKELY: usize = 1 << 20;
 
 /// Bytes that do not have the form that FORMAT.md demands; the reader adds the file's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,13 +178,27 @@ impl Section {
         if self.raw_len > SECTION_BYTES_MAX {
             return Err(StorageError::corrupt(source.name(), "a section is impossibly large"));
         }
-        let raw = zstd::bulk::decompress(&packed, self.raw_len as usize)
+        let raw = decompress(&packed, self.raw_len as usize)
             .map_err(|error| StorageError::corrupt(source.name(), error))?;
         if raw.len() as u64 != self.raw_len {
             return Err(StorageError::corrupt(source.name(), "a section has the wrong length"));
         }
         Ok(raw)
     }
+}
+
+/// Decompresses what says to be `raw_len` bytes long. Room is made at once for a length that is
+/// likely, and for any other only as far as bytes really come.
+fn decompress(packed: &[u8], raw_len: usize) -> io::Result<Vec<u8>> {
+    let likely = packed.len().saturating_mul(RATIO_LIKELY).max(LENGTH_LIKELY);
+    if raw_len <= likely {
+        return zstd::bulk::decompress(packed, raw_len);
+    }
+    let mut raw = Vec::with_capacity(likely);
+    let decoder = zstd::stream::read::Decoder::with_buffer(packed)?.single_frame();
+    // One byte more than it says is enough to see that it lies.
+    decoder.take(raw_len as u64 + 1).read_to_end(&mut raw)?;
+    Ok(raw)
 }
 
 /// Reads a range after checking that it lies inside the file.
@@ -298,5 +317,24 @@ impl Footer {
             return Err(Malformed("the series table does not fit the count of series"));
         }
         Ok(footer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_that_pack_well_are_read_and_lengths_that_lie_are_seen() {
+        for length in [0, 1000, LENGTH_LIKELY, 20 << 20] {
+            let packed = zstd::bulk::compress(&vec![7; length], 3).unwrap();
+            assert_eq!(decompress(&packed, length).unwrap(), vec![7; length], "{length}");
+            let claimed = decompress(&packed, (length + 1) << 10);
+            assert_eq!(claimed.unwrap().len(), length, "the caller compares");
+        }
+        let packed = zstd::bulk::compress(&vec![7; 20 << 20], 3).unwrap();
+        let short = decompress(&packed, 19 << 20).unwrap();
+        assert_eq!(short.len(), (19 << 20) + 1, "no more than shows the lie");
+        decompress(b"no zstd frame at all", 1 << 30).unwrap_err();
     }
 }
