@@ -85,6 +85,8 @@ pub(crate) fn fit(config: &mut Config, available_bytes: u64) {
             *value = (*value).min(share);
         }
     }
+    let work = &mut config.storage.work_bytes_max;
+    *work = (*work).min(limit / 8);
     let target = &mut config.storage.segment_bytes_target;
     *target = (*target).min(limit / 48).max(1 << 20);
 }

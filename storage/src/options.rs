@@ -53,6 +53,8 @@ pub struct Options {
     pub disk_free_bytes_min: u64,
     /// Segments grow by merging up to about this. Units: bytes.
     pub segment_bytes_target: u64,
+    /// What a flush or a merge may keep beside its input and its output, about. Units: bytes.
+    pub work_bytes_max: u64,
     /// Threads for work on rows, queries and background work together.
     pub pool_threads: usize,
     /// Of each tenant; what is in it counts from the moment that it is.
@@ -85,6 +87,7 @@ impl Options {
             dedup_window_ns: 300 * 1_000_000_000,
             disk_free_bytes_min: 0,
             segment_bytes_target: 128 << 20,
+            work_bytes_max: 384 << 20,
             pool_threads: 2,
             limits: Arc::default(),
             memory: Arc::default(),

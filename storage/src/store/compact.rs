@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::Pressure;
 
 use crate::catalog::Change;
-use crate::compaction::{self, Plan, bytes_of};
+use crate::compaction::{self, Plan, Sizes, bytes_of};
 use crate::segment::{SegmentHandle, SegmentMeta};
 use crate::store::core::{Counters, Origin, Output};
 use crate::store::engine::SignalEngine;
@@ -61,7 +61,7 @@ impl<E: SignalEngine> Shard<E> {
     /// Does one merge if `choose` finds one. True if it did.
     async fn compact_once(
         self: &Arc<Self>,
-        choose: fn(&[SegmentMeta], &BTreeSet<String>, u64) -> Option<Plan>,
+        choose: fn(&[SegmentMeta], &BTreeSet<String>, Sizes) -> Option<Plan>,
     ) -> Result<bool, StorageError> {
         let _alone = self.compacting.lock().await;
         let tenants: Vec<_> = self.tenants.read().values().cloned().collect();
@@ -69,8 +69,7 @@ impl<E: SignalEngine> Shard<E> {
             let mut excluded: BTreeSet<String> = self.core.quarantine.list().into_keys().collect();
             excluded.extend(self.unmergeable.lock().iter().cloned());
             let metas = self.metas(&tenant);
-            let Some(plan) = choose(&metas, &excluded, self.core.options.segment_bytes_target)
-            else {
+            let Some(plan) = choose(&metas, &excluded, Sizes::of(&self.core.options)) else {
                 continue;
             };
             if let Err(error) = self.merge(&tenant, &plan).await {

@@ -121,7 +121,8 @@ impl Core {
         let id_fields = Arc::clone(&self.id_fields);
         let target = self.options.segment_bytes_target;
         let segment_bytes_target = usize::try_from(target).unwrap_or(usize::MAX);
-        EncodeContext { id_fields, level, segment_bytes_target }
+        let work_bytes_max = usize::try_from(self.options.work_bytes_max).unwrap_or(usize::MAX);
+        EncodeContext { id_fields, level, segment_bytes_target, work_bytes_max }
     }
 
     /// Identifiers sort by creation.
