@@ -492,6 +492,32 @@ fn a_retry_that_was_stored_twice_is_read_once() {
 }
 
 #[test]
+fn a_scan_forgets_the_rows_of_times_that_do_not_come_again() {
+    // Two sources that share all of their time, in batches that follow each other.
+    let source = |odd: i64| -> Vec<Vec<Record>> {
+        let batch = |first: i64| (first..first + 100).map(move |n| plain(2 * n + odd, "line"));
+        (0..100).map(|number| batch(number * 100).collect()).collect()
+    };
+    let sources = [source(0), source(1)].map(|batches| {
+        let batches: Vec<&[Record]> = batches.iter().map(Vec::as_slice).collect();
+        memtable(&batches)
+    });
+    let reader = LogsReader::new(sources.into(), Vec::new());
+    for direction in [Direction::Forward, Direction::Backward] {
+        let (budget, mut rows) = (budget(), 0);
+        let scan = LogScan { direction, ..everything() };
+        let notices = reader.scan(&scan, &budget, &mut |block, _| {
+            rows += block.rows.len();
+            ControlFlow::Continue(())
+        });
+        notices.unwrap();
+        assert_eq!(rows, 20_000);
+        let peak = budget.memory_peak();
+        assert!((1..100_000).contains(&peak), "{peak} bytes are kept, {direction:?}");
+    }
+}
+
+#[test]
 fn an_id_is_found_as_a_word_and_as_an_attribute() {
     let mut tagged = plain(3, "no id here");
     tagged.attributes = vec![("X-Request-ID".into(), Attribute::Text("Req-77".into()))];
