@@ -279,7 +279,7 @@ async fn reload_at(mut signal: Signal, server: &Server) {
         // What is wrong has been logged.
         let _logged = server.reload().await;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Ends without flushing: the log has everything.
