@@ -184,7 +184,7 @@ fn run_seeds(case: &Case, count: u64, next: &AtomicU64) -> Sum {
             next.store(count, Ordering::Relaxed);
         }
         must_hold(&report);
-        if number % 500 == 0 {
+        if number.is_multiple_of(500) {
             let again = sim::run(report.seed);
             assert_eq!(again.hash, report.hash, "seed {} makes other steps", report.seed);
         }
