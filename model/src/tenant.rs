@@ -23,6 +23,8 @@ pub enum TenantError {
 
 impl TenantId {
     pub const BYTES_MAX: usize = 150;
+    /// The header of a request that names it.
+    pub const HEADER: &'static str = "x-scope-orgid";
     /// The tenant of requests that name none.
     pub const DEFAULT: &'static str = "default";
 

@@ -420,13 +420,16 @@ async fn reread(
         settled.absent.iter().map(|(name, _)| (name.writer, name.seq)).collect();
     let mut ranges = vec![Range { from_ms: settled.from_ms, to_ms: settled.to_ms }];
     while let Some(range) = ranges.pop() {
-        let (count, partial) = reader.count(signal, range).await?;
-        if count > ENTRIES_MAX && range.to_ms - range.from_ms > 1 {
-            ranges.extend(range.halves());
-            continue;
+        // Traces are searched once and then come one by one, however many they are.
+        if signal != Signal::Traces && range.to_ms - range.from_ms > 1 {
+            let (count, _) = reader.count(signal, range).await?;
+            if count > ENTRIES_MAX {
+                ranges.extend(range.halves());
+                continue;
+            }
         }
-        let answer = reader.records(signal, range).await?;
-        is_partial |= !partial.is_empty() || !answer.partial.is_empty();
+        let (answer, count) = read(reader, signal, range, &[]).await?;
+        is_partial |= !answer.partial.is_empty();
         if count != answer.found.len() as u64 && !is_partial {
             findings.miscounted += 1;
             let listed = answer.found.len();

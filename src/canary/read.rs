@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use model::Signal;
+use futures::StreamExt as _;
+use model::{Signal, TenantId};
 use serde_json::Value as Json;
 
 use super::record::{Found, METRIC, Run, SERVICE};
@@ -13,6 +14,8 @@ const TIMEOUT: Duration = Duration::from_secs(70);
 pub(super) const ENTRIES_MAX: u64 = 4000;
 /// Traces that one search asks for at most.
 const TRACES_MAX: usize = 1000;
+/// Traces that are asked for at once.
+const TRACES_AT_ONCE: usize = 8;
 /// Answers 404 where nothing carries the ID.
 const LOOKUP: &str = "/tercet/api/v1/lookup/";
 /// Kept of an answer in a message. Units: characters.
@@ -82,7 +85,7 @@ impl Reader {
             .query(query)
             .timeout(TIMEOUT)
             .header("accept", "application/json")
-            .header("x-scope-orgid", &self.run.tenant);
+            .header(TenantId::HEADER, &self.run.tenant);
         let answer = self.access.apply(request).send().await;
         let answer = answer.map_err(|error| format!("{path}: {error}"))?;
         let status = answer.status();
@@ -267,18 +270,25 @@ impl Reader {
 
     /// The spans of traces, by ID: in turn through Tempo's endpoint and through the lookup.
     pub(super) async fn traces(&self, ids: &[u128]) -> Result<Answer, String> {
-        let mut answer = Answer::default();
-        for (turn, id) in ids.iter().enumerate() {
-            if turn % 2 == 0 {
-                self.trace(*id, &mut answer).await?;
-            } else {
-                self.lookup(*id, &mut answer).await?;
-            }
+        let asked: Vec<_> =
+            ids.iter().enumerate().map(|(turn, id)| self.spans(*id, turn % 2 == 0)).collect();
+        let mut answers = futures::stream::iter(asked).buffered(TRACES_AT_ONCE);
+        let mut all = Answer::default();
+        while let Some(answer) = answers.next().await {
+            let answer = answer?;
+            all.found.extend(answer.found);
+            all.corrupt.extend(answer.corrupt);
+            all.partial.extend(answer.partial);
         }
-        Ok(answer)
+        Ok(all)
     }
 
-    async fn trace(&self, id: u128, answer: &mut Answer) -> Result<(), String> {
+    async fn spans(&self, id: u128, as_trace: bool) -> Result<Answer, String> {
+        if as_trace { self.trace(id).await } else { self.lookup(id).await }
+    }
+
+    async fn trace(&self, id: u128) -> Result<Answer, String> {
+        let mut answer = Answer::default();
         let json = self.get(&format!("/api/v2/traces/{id:032x}"), &[]).await?;
         if json["status"] == "PARTIAL" {
             answer.partial.push(json["message"].to_string());
@@ -291,19 +301,21 @@ impl Reader {
             let text = text.and_then(|attribute| attribute["value"]["stringValue"].as_str());
             answer.take_span(&self.run, id, text, &span["startTimeUnixNano"]);
         }
-        Ok(())
+        Ok(answer)
     }
 
-    async fn lookup(&self, id: u128, answer: &mut Answer) -> Result<(), String> {
+    async fn lookup(&self, id: u128) -> Result<Answer, String> {
+        let mut answer = Answer::default();
         let json = self.get(&format!("{LOOKUP}{id:032x}"), &[]).await?;
         for part in list(&json["notices"]["unread"]) {
             answer.partial.push(part.to_string());
         }
         for span in list(&json["spans"]) {
-            let text = attribute_of(&span["attributes"], "canary");
+            let text = list(&span["attributes"]).find(|pair| pair[0] == "canary");
+            let text = text.and_then(|pair| pair[1].as_str());
             answer.take_span(&self.run, id, text, &span["startNs"]);
         }
-        Ok(())
+        Ok(answer)
     }
 }
 
@@ -329,16 +341,6 @@ impl Answer {
         let start_ns = start.as_str().and_then(|text| text.parse().ok());
         self.take(parsed, Some(start_ns.unwrap_or(-1)));
     }
-}
-
-/// The value of an attribute, in a list of pairs or of objects, or in an object.
-fn attribute_of<'a>(attributes: &'a Json, key: &str) -> Option<&'a str> {
-    if let Some(value) = attributes.get(key) {
-        return value.as_str();
-    }
-    let mut pairs = list(attributes);
-    let pair = pairs.find(|pair| pair[0] == key || pair["key"] == key)?;
-    pair[1].as_str().or_else(|| pair["value"].as_str())
 }
 
 fn list(json: &Json) -> impl Iterator<Item = &Json> {

@@ -1,7 +1,8 @@
 //! What the canary sends: records that say who sent them and carry a checksum of themselves.
 //!
-//! A batch is one request; its records are a nanosecond apart, in one millisecond. Everything in it follows from the run, the batch's name and its time, so
-//! that a repetition has the same bytes, after a restart of the canary too.
+//! A batch is one request; its records are a nanosecond apart, in one millisecond. Everything in it
+//! follows from the run, the batch's name and its time, so that a repetition has the same bytes,
+//! after a restart of the canary too.
 
 use model::Signal;
 

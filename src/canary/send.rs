@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use model::Signal;
+use model::{Signal, TenantId};
 use parking_lot::Mutex;
 use storage::Clock;
 use tokio::sync::watch;
@@ -167,7 +167,7 @@ impl Sender {
             .post(format!("{to}{}", encoded.path))
             .timeout(TIMEOUT)
             .header("content-type", "application/x-protobuf")
-            .header("x-scope-orgid", &self.run.tenant)
+            .header(TenantId::HEADER, &self.run.tenant)
             .body(encoded.body);
         if encoded.is_snappy {
             request = request.header("content-encoding", "snappy");

@@ -57,7 +57,6 @@ use oidc::{Issuer, NotTaken};
 use passwords::{Checked, Passwords};
 use tokens::{Found, Tokens};
 
-const TENANT_HEADER: &str = "x-scope-orgid";
 /// Characters of a name from outside that are logged.
 const NAME_CHARS_MAX: usize = 64;
 
@@ -209,7 +208,7 @@ impl Doors {
         }
         let tenant = tenants.decided().unwrap_or(principal.grant.scope.first()).clone();
         if let Ok(tenant) = HeaderValue::from_str(tenant.as_str()) {
-            request.headers_mut().insert(TENANT_HEADER, tenant);
+            request.headers_mut().insert(TenantId::HEADER, tenant);
         }
         request.extensions_mut().insert(tenant);
         request.extensions_mut().insert(Arc::clone(&principal));
@@ -312,17 +311,17 @@ impl Doors {
         let (method, path) = (request.method(), request.uri().path());
         let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
         let (kind, class, what) = match refusal {
-            Refusal::Missing => ("missing", Class::Unauthenticated, words("who are you?")),
+            Refusal::Missing => ("missing", Class::Unauthenticated, "who are you?".to_owned()),
             Refusal::Bad(kind, who) => {
                 tracing::warn!(
                     target: "audit", action = "login", outcome = "failed", kind, who, address,
                     "login failed"
                 );
-                (*kind, Class::Unauthenticated, words("these credentials are not known here"))
+                (*kind, Class::Unauthenticated, "these credentials are not known here".to_owned())
             }
             Refusal::Limited(_) => {
                 let what = "too many failed logins (auth.failed_login_rate); try again later";
-                ("rate_limited", Class::RateLimited, words(what))
+                ("rate_limited", Class::RateLimited, what.to_owned())
             }
             Refusal::Role(permission) => {
                 let what = format!("{method} {route} needs the role {permission}");
@@ -335,12 +334,12 @@ impl Doors {
             Refusal::BadTenant(why) => ("tenant", Class::BadTenant, why.clone()),
             Refusal::CrossSite => {
                 let what = "a page of another site may not change anything here";
-                ("cross_site", Class::Forbidden, words(what))
+                ("cross_site", Class::Forbidden, what.to_owned())
             }
-            Refusal::Unavailable(what) => ("unavailable", Class::Overloaded, words(what)),
+            Refusal::Unavailable(what) => ("unavailable", Class::Overloaded, (*what).to_owned()),
             Refusal::Undeclared => {
                 tracing::error!(route, "bug: a route without a permission");
-                ("role", Class::Forbidden, words("bug: this route has no permission"))
+                ("role", Class::Forbidden, "bug: this route has no permission".to_owned())
             }
         };
         if let Some(index) = KINDS.iter().position(|known| *known == kind) {
@@ -478,7 +477,7 @@ impl Tenants {
 ///
 /// Errors: they name two, or what cannot be one.
 fn tenant_in(headers: &HeaderMap) -> Result<Option<TenantId>, Refusal> {
-    let mut named = headers.get_all(TENANT_HEADER).iter();
+    let mut named = headers.get_all(TenantId::HEADER).iter();
     let (first, second) = (named.next(), named.next());
     if second.is_some() {
         return Err(Refusal::BadTenant("two tenants are named".to_owned()));
@@ -502,10 +501,6 @@ fn san_matches(san: &str, name: &str) -> bool {
         None if san.contains("://") => san == name,
         None => san.eq_ignore_ascii_case(name),
     }
-}
-
-fn words(text: &str) -> String {
-    text.to_owned()
 }
 
 /// A name from outside, cut for a log or an answer.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::files::{AppendFile, DiskFiles, FileEntry, FileLock, Files};
+use crate::sim::world::Dice;
 use crate::{Clock, Components, Random};
 
 /// Moves only when told.
@@ -39,23 +40,19 @@ impl Clock for FakeClock {
     }
 }
 
-/// Splitmix64.
+/// The dice of the simulation.
 #[derive(Debug, Default)]
-pub(crate) struct FakeRandom(AtomicU64);
+pub(crate) struct FakeRandom(Mutex<Dice>);
 
 impl FakeRandom {
     pub(crate) fn seeded(seed: u64) -> Arc<FakeRandom> {
-        Arc::new(FakeRandom(AtomicU64::new(seed)))
+        Arc::new(FakeRandom(Mutex::new(Dice::new(seed))))
     }
 }
 
 impl Random for FakeRandom {
     fn next_u64(&self) -> u64 {
-        let step = 0x9e37_79b9_7f4a_7c15;
-        let mut z = self.0.fetch_add(step, Ordering::Relaxed).wrapping_add(step);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.lock().next()
     }
 }
 
@@ -64,6 +61,9 @@ impl Random for FakeRandom {
 pub(crate) struct FaultyFiles {
     pub(crate) fail_syncs: Arc<AtomicBool>,
     pub(crate) fail_appends: Arc<AtomicBool>,
+    pub(crate) fail_folder_syncs: AtomicBool,
+    /// Folders that were synced.
+    pub(crate) folder_syncs: AtomicU64,
     /// A file that cannot be read.
     pub(crate) unreadable: Mutex<Option<PathBuf>>,
     /// What the disk claims to have left; 0 asks the disk.
@@ -138,6 +138,10 @@ impl Files for FaultyFiles {
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        if self.fail_folder_syncs.load(Ordering::Relaxed) {
+            return Err(io::Error::other("injected"));
+        }
+        self.folder_syncs.fetch_add(1, Ordering::Relaxed);
         DiskFiles.sync_folder(path)
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use model::{Batch, LimitsOf, Signal, TenantId};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::catalog::{Checkpoint, Commit, Sidecar, parse_path, unseal};
+use crate::catalog::{Checkpoint, Commit, Sidecar, parse_path, seal_of, unseal};
 use crate::columns::SectionFile;
 use crate::ids::IdIndex;
 use crate::objects::checksums_of;
@@ -46,7 +46,7 @@ pub fn wal_file(bytes: &[u8]) -> usize {
 pub fn catalog_object(json: &[u8]) -> usize {
     let _named = parse_path(&String::from_utf8_lossy(json));
     let mut sealed = json.to_vec();
-    sealed.extend_from_slice(format!("\n{:016x}\n", xxh3_64(json)).as_bytes());
+    sealed.extend_from_slice(seal_of(json).as_bytes());
     let commit = unseal::<Commit>("fuzz", &sealed).map_or(Vec::new(), |commit| commit.added);
     let checkpoint =
         unseal::<Checkpoint>("fuzz", &sealed).map_or(Vec::new(), |checkpoint| checkpoint.segments);
@@ -110,8 +110,7 @@ pub fn text_index(bytes: Bytes, needle: &[u8]) -> usize {
 /// A snapshot of one segment that consists of `files`, in the order of the catalog.
 #[must_use]
 pub fn segment(signal: Signal, files: Vec<Bytes>) -> Snapshot {
-    let sources = files.into_iter().map(|bytes| source("segment", bytes)).collect();
-    snapshot_of(signal, vec![(meta_of(signal, 0, String::new()), sources)])
+    opened(signal, vec![files])
 }
 
 /// Puts a batch into a memtable and makes the files of segments from it: of a flush, and merged for

@@ -396,7 +396,7 @@ fn overloaded(id: ErrorId, what: &str) -> Failure {
 
 /// The tenant that a request names, or the default one.
 fn tenant_of(headers: &HeaderMap) -> Result<TenantId, Failure> {
-    let Some(value) = headers.get("x-scope-orgid") else { return Ok(TenantId::default()) };
+    let Some(value) = headers.get(TenantId::HEADER) else { return Ok(TenantId::default()) };
     let name =
         value.to_str().map_err(|_| Failure::new(Class::BadTenant, "tenant id is not text"))?;
     TenantId::parse(name).map_err(|error| Failure::new(Class::BadTenant, error))

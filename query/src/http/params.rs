@@ -10,9 +10,6 @@ use model::{NS_PER_MS, NS_PER_S, TenantId};
 /// Largest form body. Units: bytes.
 const FORM_BYTES_MAX: usize = 10 << 20;
 
-/// The header that names a tenant.
-const TENANT_HEADER: &str = "x-scope-orgid";
-
 /// A request that cannot be understood, before any dialect has looked at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BadRequest {
@@ -78,7 +75,7 @@ impl Params {
 
 /// The tenant of a request, the default one where the header is missing or empty.
 pub(crate) fn tenant(headers: &HeaderMap) -> Result<TenantId, BadRequest> {
-    let Some(value) = headers.get(TENANT_HEADER).filter(|value| !value.is_empty()) else {
+    let Some(value) = headers.get(TenantId::HEADER).filter(|value| !value.is_empty()) else {
         return Ok(TenantId::default());
     };
     let name = value.to_str().map_err(|error| BadRequest::new(format!("tenant id: {error}")))?;

@@ -76,14 +76,19 @@ pub(crate) fn seal(content: &impl Serialize) -> Result<Bytes, StorageError> {
 /// Text, a newline, the hex xxh3-64 of the text, a newline.
 #[must_use]
 pub fn seal_text(text: &str) -> Vec<u8> {
-    format!("{text}\n{:016x}\n", xxh3_64(text.as_bytes())).into_bytes()
+    format!("{text}{}", seal_of(text.as_bytes())).into_bytes()
+}
+
+/// What follows a text that is sealed.
+pub(crate) fn seal_of(body: &[u8]) -> String {
+    format!("\n{:016x}\n", xxh3_64(body))
 }
 
 /// What [`seal_text`] sealed; nothing where the seal does not fit.
 #[must_use]
 pub fn unseal_text(bytes: &[u8]) -> Option<&[u8]> {
     let (body, seal) = bytes.split_at_checked(bytes.len().checked_sub(SEAL_BYTES)?)?;
-    (seal == format!("\n{:016x}\n", xxh3_64(body)).as_bytes()).then_some(body)
+    (seal == seal_of(body).as_bytes()).then_some(body)
 }
 
 /// Reads what [`seal`] wrote.

@@ -25,6 +25,8 @@ use crate::segment::SegmentMeta;
 use crate::wal::Watermark;
 use crate::{Components, ErrorKind, StorageError};
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use commit::seal_of;
 pub(crate) use commit::{
     CATALOG_VERSION, Checkpoint, Commit, Named, Sidecar, checkpoint_path, commit_path, parse_path,
     seal, unseal,

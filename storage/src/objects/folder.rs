@@ -87,18 +87,20 @@ impl Folder {
         put().map_err(|error| StorageError::io(path, error))
     }
 
-    /// False where the name is taken.
+    /// False where the name is taken. Either way the name is durable afterwards: what has it may be
+    /// of an earlier try that failed before it was.
     pub(crate) fn create(&self, path: &str, content: &[u8]) -> Result<bool, StorageError> {
         let place = self.place(path);
         let create = || {
             let staged = self.stage(&place, content)?;
             let linked = self.files.link(&staged, &place);
             self.files.remove(&staged)?;
-            match linked {
-                Ok(()) => self.sync_parent(&place).map(|()| true),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-                Err(error) => Err(error),
-            }
+            let created = match linked {
+                Ok(()) => true,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+                Err(error) => return Err(error),
+            };
+            self.sync_parent(&place).map(|()| created)
         };
         create().map_err(|error| StorageError::io(path, error))
     }

@@ -1,14 +1,15 @@
 //! Verified reads: the right bytes or an error, through cache and coalescing.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::fakes::components;
+use crate::fakes::{FaultyFiles, components};
 use crate::objects::{ChunkCache, Created, Health, Objects, Quarantine, StoredFile, checksums};
 use crate::segment::{CHECKSUM_CHUNK_BYTES, FileMeta, SegmentSource};
-use crate::{ErrorKind, Options};
+use crate::{Components, ErrorKind, Options};
 
 fn content(bytes: usize) -> Bytes {
     (0..bytes).map(|at| (at * 31 % 251) as u8).collect::<Vec<u8>>().into()
@@ -78,6 +79,22 @@ fn a_flipped_or_missing_byte_is_found_and_nothing_wrong_is_handed_out() {
     assert_eq!(stored.file.read(140_000..150_001).unwrap_err().kind(), ErrorKind::Corrupt);
     std::fs::write(&path, &stored.content).unwrap();
     assert_eq!(stored.file.read(65_536..65_600).unwrap(), stored.content[65_536..65_600]);
+}
+
+#[tokio::test]
+async fn what_an_earlier_try_has_created_is_durable_before_it_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Arc::new(FaultyFiles::default());
+    let parts = Components { files: Arc::clone(&files) as _, ..components(1) };
+    let objects = Objects::open(&Options::new(folder.path().to_owned()), &parts).unwrap();
+    files.fail_folder_syncs.store(true, Ordering::Relaxed);
+    assert!(objects.create("catalog/1", "a".into()).await.is_err());
+    files.fail_folder_syncs.store(false, Ordering::Relaxed);
+    for (content, created) in [("a", Created::Ours), ("b", Created::Taken)] {
+        let before = files.folder_syncs.load(Ordering::Relaxed);
+        assert_eq!(objects.create("catalog/1", content.into()).await.unwrap(), created);
+        assert!(files.folder_syncs.load(Ordering::Relaxed) > before, "{content}");
+    }
 }
 
 #[tokio::test]

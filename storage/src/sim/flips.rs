@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use model::Signal;
 
-use crate::sim::Mutation;
 use crate::sim::disk::Disk;
 use crate::sim::load::{Bodies, Request, TENANTS};
 use crate::sim::oracle::Ledger;
 use crate::sim::world::{Dice, Faults, World};
-use crate::{Clock, Components, Options, Store, Threads};
+use crate::sim::{Mutation, components, runtime};
+use crate::{Clock, Options, Store};
 
 /// Enough commits for a checkpoint.
 const ROUNDS: u64 = 14;
@@ -44,27 +44,12 @@ pub(super) struct Bench {
     pub(super) ledger: Arc<Ledger>,
 }
 
-pub(super) fn components(world: &Arc<World>, disk: &Arc<Disk>) -> Components {
-    Components {
-        clock: Arc::clone(world) as _,
-        random: Arc::clone(world) as _,
-        files: Arc::clone(disk) as _,
-        object_store: None,
-        threads: Threads::Inline(Arc::clone(world) as _),
-    }
-}
-
 /// Runs one life of a calm machine.
 pub(super) fn on_runtime<T>(
     world: &Arc<World>,
     work: impl Future<Output = Result<T, String>>,
 ) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .map_err(|error| error.to_string())?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         world.begin(Faults::default(), None);
         let outcome = work.await;
         world.end(world.passed(), 0);
@@ -155,6 +140,19 @@ impl Bench {
         Ok((bench, disk))
     }
 
+    /// The store, with nothing of its log left to replay.
+    pub(super) async fn open(
+        &self,
+        world: &Arc<World>,
+        disk: &Arc<Disk>,
+    ) -> Result<Arc<Store>, String> {
+        let parts = components(world, disk, None);
+        let store = Store::open(self.options.clone(), parts, Arc::new(Bodies)).await;
+        let store = store.map_err(|error| format!("the store does not open: {error}"))?;
+        store.wait_until_ready().await;
+        Ok(store)
+    }
+
     /// A log of one signal alone.
     pub(super) async fn fill_log(
         &self,
@@ -162,10 +160,7 @@ impl Bench {
         disk: &Arc<Disk>,
         requests: u64,
     ) -> Result<(), String> {
-        let parts = components(world, disk);
-        let store = Store::open(self.options.clone(), parts, Arc::new(Bodies)).await;
-        let store = store.map_err(|error| error.to_string())?;
-        store.wait_until_ready().await;
+        let store = self.open(world, disk).await?;
         for _ in 0..requests {
             self.write_one(&store, world).await?;
         }
@@ -187,10 +182,7 @@ impl Bench {
     /// Segments of levels 0 and 1 of all signals, a checkpoint, and a log that is not flushed.
     async fn fill(&self, world: &Arc<World>, disk: &Arc<Disk>) -> Result<(), String> {
         let told = |error: crate::StorageError| error.to_string();
-        let parts = components(world, disk);
-        let store =
-            Store::open(self.options.clone(), parts, Arc::new(Bodies)).await.map_err(told)?;
-        store.wait_until_ready().await;
+        let store = self.open(world, disk).await?;
         for round in 0..ROUNDS {
             self.write(&store, world, 2).await?;
             store.flush(None).await.map_err(told)?;
@@ -227,16 +219,14 @@ impl Bench {
         disk: &Arc<Disk>,
         flips: &mut Flips,
     ) -> Result<(), String> {
-        let parts = components(world, disk);
+        let parts = components(world, disk, None);
         let verified = crate::store::verify_with(&self.options, &parts).await;
         let verified = verified.map_err(|error| format!("verify gives up: {error}"))?;
         let is_torn = verified.notes.iter().any(|note| note.contains("cut short"));
         if verified.damage.is_empty() && !is_torn {
             return Err("verify finds nothing".to_owned());
         }
-        let store = Store::open(self.options.clone(), parts, Arc::new(Bodies)).await;
-        let store = store.map_err(|error| format!("the store does not open: {error}"))?;
-        store.wait_until_ready().await;
+        let store = self.open(world, disk).await?;
         if verified.damage.is_empty() {
             // The last request of a log cannot be told from one that was never acknowledged.
             flips.torn += 1;

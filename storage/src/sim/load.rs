@@ -173,8 +173,7 @@ impl Stored {
         stored.read_logs(snapshot, tenant, budget)?;
         stored.read_traces(snapshot, tenant, budget)?;
         for (index, signal) in Signal::ALL.into_iter().enumerate() {
-            let parts = snapshot.notices(signal).unread.iter();
-            stored.unread[index].extend(parts.map(|part| format!("{}: {}", part.name, part.why)));
+            stored.note(index, snapshot.notices(signal));
         }
         Ok(stored)
     }

@@ -18,7 +18,7 @@ mod load;
 mod oracle;
 #[cfg(test)]
 mod tests;
-mod world;
+pub(crate) mod world;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Signal;
+use tokio::runtime::Runtime;
 
 use crate::sim::bucket::Bucket;
 use crate::sim::disk::Disk;
@@ -117,6 +118,24 @@ pub fn run_plan(plan: Plan) -> Report {
     }
 }
 
+/// What the store is given of a machine.
+fn components(world: &Arc<World>, disk: &Arc<Disk>, bucket: Option<&Arc<Bucket>>) -> Components {
+    Components {
+        clock: Arc::clone(world) as _,
+        random: Arc::clone(world) as _,
+        files: Arc::clone(disk) as _,
+        object_store: bucket.map(|bucket| Arc::clone(bucket) as _),
+        threads: Threads::Inline(Arc::clone(world) as _),
+    }
+}
+
+/// For one life: time passes when everybody waits.
+fn runtime() -> Result<Runtime, String> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build();
+    runtime.map_err(|error| format!("no runtime: {error}"))
+}
+
 struct Run {
     plan: Plan,
     dice: Dice,
@@ -154,16 +173,6 @@ impl Run {
         let disk = Disk::new(Arc::clone(&world), plan.mutation);
         let (lived, crashes, is_wiped) = (0, 0, false);
         Run { plan, dice, world, disk, bucket, options, ledger, lived, crashes, is_wiped }
-    }
-
-    fn components(&self) -> Components {
-        Components {
-            clock: Arc::clone(&self.world) as _,
-            random: Arc::clone(&self.world) as _,
-            files: Arc::clone(&self.disk) as _,
-            object_store: self.bucket.as_ref().map(|bucket| Arc::clone(bucket) as _),
-            threads: Threads::Inline(Arc::clone(&self.world) as _),
-        }
     }
 
     fn lives(&mut self) -> Result<(), String> {
@@ -251,16 +260,12 @@ impl Run {
         chapter: Chapter,
     ) -> Result<(), String> {
         self.lived += 1;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .map_err(|error| format!("no runtime: {error}"))?;
+        let runtime = runtime()?;
         let life = Life {
             world: Arc::clone(&self.world),
             ledger: Arc::clone(&self.ledger),
             options: self.options.clone(),
-            components: self.components(),
+            components: components(&self.world, &self.disk, self.bucket.as_ref()),
             dice: Dice::new(self.dice.next()),
             chapter,
             is_calm: faults.reads + faults.writes + faults.bucket == 0,

@@ -38,6 +38,17 @@ fn nothing_acknowledged_is_lost_whatever_the_seed() {
     }
 }
 
+/// Seeds that a promise was broken at once.
+const BROKEN_ONCE: [u64; 1] = [
+    // A commit was named, its folder's sync failed, and a repetition found it there.
+    1_795_297_854_286_249_651,
+];
+
+#[test]
+fn what_was_broken_once_holds() {
+    all_hold(BROKEN_ONCE.into_iter().map(run));
+}
+
 #[test]
 fn the_same_seed_makes_the_same_steps() {
     for seed in 0..12 {

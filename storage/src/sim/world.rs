@@ -17,15 +17,15 @@ const TRACE_LINES_MAX: usize = 20_000;
 const BEGIN_NS: i64 = 1_700_000_000_000_000_000;
 
 /// Splitmix64.
-#[derive(Debug, Clone)]
-pub(super) struct Dice(u64);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub(super) fn new(seed: u64) -> Dice {
+    pub(crate) fn new(seed: u64) -> Dice {
         Dice(seed)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -215,21 +215,15 @@ impl World {
 
     /// Whether a write fails now.
     pub(super) fn write_fails(&self) -> bool {
-        let mut inner = self.inner.lock();
-        let rate = inner.faults.writes;
-        rate > 0 && inner.dice.below(1000) < rate
+        self.inner.lock().fails(|faults| faults.writes)
     }
 
     pub(super) fn read_fails(&self) -> bool {
-        let mut inner = self.inner.lock();
-        let rate = inner.faults.reads;
-        rate > 0 && inner.dice.below(1000) < rate
+        self.inner.lock().fails(|faults| faults.reads)
     }
 
     pub(super) fn bucket_fails(&self) -> bool {
-        let mut inner = self.inner.lock();
-        let rate = inner.faults.bucket;
-        rate > 0 && inner.dice.below(1000) < rate
+        self.inner.lock().fails(|faults| faults.bucket)
     }
 
     /// Hash of everything that happened, number of steps, how often each point was passed.
@@ -251,6 +245,11 @@ impl Inner {
             let at = self.elapsed_ns() / 1_000;
             self.trace.push(format!("{at:>12} us  {line}"));
         }
+    }
+
+    fn fails(&mut self, rate: impl FnOnce(&Faults) -> u64) -> bool {
+        let rate = rate(&self.faults);
+        rate > 0 && self.dice.below(1000) < rate
     }
 
     /// Whether the machine goes down before or amid this step.

@@ -1,6 +1,7 @@
 //! Opening a store: lock, identity, catalog, then the logs.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -78,19 +79,17 @@ pub(super) struct DataFolder {
 
 /// Takes the folder and looks whether it is for us; nothing in it changes but its lock.
 async fn prepare(options: &Options, components: &Components) -> Result<DataFolder, StorageError> {
-    let (folder, components) = (options.data_dir.clone(), components.clone());
-    let threads = components.threads.clone();
-    let prepared = threads.blocking(move || {
+    let prepared = in_folder(options, components, |components, folder| {
         let files = components.files.as_ref();
         let context = |error| StorageError::io(folder.display(), error);
-        files.create_folder(&folder).map_err(context)?;
+        files.create_folder(folder).map_err(context)?;
         let lock = files.lock(&folder.join("lock")).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => {
                 unavailable(format!("{} is used by another process", folder.display()))
             }
             _ => context(error),
         })?;
-        versions::check_log(files, &folder)?;
+        versions::check_log(files, folder)?;
         let marker = folder.join("running");
         let was_unclean = files.read(&marker).is_ok();
         Ok(DataFolder { lock, was_unclean })
@@ -101,9 +100,7 @@ async fn prepare(options: &Options, components: &Components) -> Result<DataFolde
 /// Leaves the mark by which the next start knows that this one did not end in order, and gives the
 /// folder's name: random, made once, it tells its logs apart in a shared catalog.
 async fn move_in(options: &Options, components: &Components) -> Result<String, StorageError> {
-    let (folder, components) = (options.data_dir.clone(), components.clone());
-    let threads = components.threads.clone();
-    let moved_in = threads.blocking(move || {
+    let moved_in = in_folder(options, components, |components, folder| {
         let files = components.files.as_ref();
         let context = |error| StorageError::io(folder.display(), error);
         let fresh = format!("{:016x}", components.random.next_u64());
@@ -113,6 +110,17 @@ async fn move_in(options: &Options, components: &Components) -> Result<String, S
         Ok(writer)
     });
     moved_in.await
+}
+
+/// Works on the data folder, off the threads that serve.
+async fn in_folder<T: Send + 'static>(
+    options: &Options,
+    components: &Components,
+    work: impl FnOnce(&Components, &Path) -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    let (folder, components) = (options.data_dir.clone(), components.clone());
+    let threads = components.threads.clone();
+    threads.blocking(move || work(&components, &folder)).await
 }
 
 fn core(options: Options, components: Components, objects: Objects, catalog: Catalog) -> Core {

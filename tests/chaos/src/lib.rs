@@ -11,6 +11,7 @@
     reason = "a test says what went wrong by panicking, looks at the real clock, and is read"
 )]
 
+pub mod dice;
 pub mod identity;
 pub mod load;
 pub mod proxy;

@@ -29,7 +29,7 @@ fn command() -> Command {
                 .long("row")
                 .value_name("ID")
                 .action(ArgAction::Append)
-                .help("Only rows whose number begins like this; may be repeated"),
+                .help("Only this row, or all whose number begins so; may be repeated"),
         )
         .arg(
             Arg::new("seed")
@@ -76,9 +76,15 @@ async fn main() -> ExitCode {
     };
     let tier = if matches.get_flag("full") { Tier::Full } else { Tier::Fast };
     let wanted: Vec<&String> = matches.get_many("row").unwrap_or_default().collect();
-    let rows: Vec<Row> = rows::all()
-        .into_iter()
-        .filter(|row| wanted.is_empty() || wanted.iter().any(|id| row.id.starts_with(*id)))
+    let all = rows::all();
+    // `A1` is one row, and does not mean A10 as well.
+    let is_meant = |row: &Row, id: &str| {
+        row.id == id || row.id.starts_with(id) && all.iter().all(|row| row.id != id)
+    };
+    let rows: Vec<Row> = all
+        .iter()
+        .copied()
+        .filter(|row| wanted.is_empty() || wanted.iter().any(|id| is_meant(row, id)))
         .filter(|row| !wanted.is_empty() || row.tier <= tier)
         .collect();
     if matches.get_flag("list") {

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::witness::Dice;
+use crate::dice::Dice;
 
 /// Longer heads are nothing that we or the gateway send. Units: bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;

@@ -1,6 +1,7 @@
 //! What came of the rows, as lines while they run and as the page `docs/reliability.md`.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::row::{Row, Tier};
@@ -66,7 +67,9 @@ pub fn page(lines: &[Line], date: &str, tier: Tier) -> String {
         count(|came| matches!(came, Came::Broken(_))),
         count(|came| matches!(came, Came::Skipped(_))),
     );
-    let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+    let temporary = std::env::temp_dir();
+    let cell =
+        |text: &str| without_folders(text, &temporary).replace('|', "\\|").replace('\n', " ");
     for line in lines {
         let came = match &line.came {
             Came::Held(came) => cell(came),
@@ -86,4 +89,43 @@ pub fn page(lines: &[Line], date: &str, tier: Tier) -> String {
         );
     }
     page
+}
+
+/// A text in which no folder of one run is named: where it lay is of use on that machine only, and
+/// differs each time.
+fn without_folders(text: &str, temporary: &Path) -> String {
+    let begin = format!("{}/", temporary.to_string_lossy().trim_end_matches('/'));
+    let mut parts = text.split(begin.as_str());
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_name = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
+        clean.push_str("(folder)");
+        clean.push_str(part.trim_start_matches(is_name));
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::{Case, Outcome};
+
+    #[test]
+    fn a_page_names_no_folder_of_its_run() {
+        let temporary = std::env::temp_dir();
+        let folder = temporary.join("chaos-Ab3dE9");
+        let run =
+            |_: Case| -> crate::row::Running { Box::pin(async { Outcome::Held(String::new()) }) };
+        let row = Row { id: "A1", fault: "a", expected: "b", tier: Tier::Fast, run };
+        let line = |came| Line { row, came, seed: 1, took: Duration::ZERO };
+        let lost = format!("{}/wal/1.log and {} are gone", folder.display(), folder.display());
+        let lines = [
+            line(Came::Broken(format!("{lost}{DATA}{})", folder.display()))),
+            line(Came::Skipped(lost.clone())),
+            line(Came::Held(lost)),
+        ];
+        let page = page(&lines, "2026-11-21", Tier::Fast);
+        assert!(!page.contains(&*temporary.to_string_lossy()), "{page}");
+        assert_eq!(page.matches("(folder)/wal/1.log and (folder) are gone").count(), 3, "{page}");
+    }
 }

@@ -8,8 +8,8 @@ use crate::random::Random;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     Bytes,
-    /// With the words of its language.
-    Text(&'static [&'static str]),
+    /// With the words of its language, in one list or several.
+    Text(&'static [&'static [&'static str]]),
     Protobuf,
 }
 
@@ -44,7 +44,11 @@ pub fn mutate(random: &mut Random, shape: Shape, case: &mut Vec<u8>, others: &[V
                     *case = changed;
                 }
             }
-            Shape::Text(words) if random.below(2) == 0 => change_text(random, words, case),
+            Shape::Text(lists) if random.below(2) == 0 => {
+                let count = lists.iter().map(|list| list.len()).sum();
+                let word = lists.iter().copied().flatten().nth(random.below(count));
+                change_text(random, word.copied().unwrap_or_default(), case);
+            }
             _ => change_bytes(random, case, others),
         }
         case.truncate(CASE_BYTES_MAX);
@@ -109,9 +113,9 @@ fn change_bytes(random: &mut Random, case: &mut Vec<u8>, others: &[Vec<u8>]) {
     }
 }
 
-fn change_text(random: &mut Random, words: &[&str], case: &mut Vec<u8>) {
+fn change_text(random: &mut Random, word: &str, case: &mut Vec<u8>) {
     let at = random.below(case.len() + 1);
-    let word = random.pick(words).as_bytes();
+    let word = word.as_bytes();
     match random.below(5) {
         0 => {
             let times = random.length(CASE_BYTES_MAX / word.len().max(1));

@@ -1,25 +1,24 @@
 //! Numbers by chance from a seed: the same seed makes the same cases.
 
-/// A generator of the xorshift* family.
+use chaos::dice::Dice;
+
+/// What a case is made by.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub struct Random(Dice);
 
 impl Random {
     #[must_use]
     pub fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+        Random(Dice::new(seed))
     }
 
     pub fn number(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        self.0.number()
     }
 
     /// Below `limit`; 0 where there is nothing below it.
     pub fn below(&mut self, limit: usize) -> usize {
-        if limit == 0 { 0 } else { (self.number() >> 11) as usize % limit }
+        if limit == 0 { 0 } else { self.number() as usize % limit }
     }
 
     /// One of `list`.

@@ -50,16 +50,6 @@ const resource = (service) => ({
   attributes: [{ key: "service.name", value: value(service) }, ...attributes()],
 });
 
-async function send(path, body) {
-  const headers = { "content-type": "application/json" };
-  const response = await fetch(`${server.otlp}${path}`, {
-    method: "POST",
-    headers,
-    body: JSON.stringify(body),
-  });
-  assert.equal(response.status, 200, await response.text());
-}
-
 async function fill() {
   for (const [index, text] of CORPUS.entries()) {
     const scope = { name: text, version: text };
@@ -73,7 +63,7 @@ async function fill() {
       eventName: text,
     }));
     const scopeLogs = [{ scope, logRecords }];
-    await send("/v1/logs", { resourceLogs: [{ resource: resource(text), scopeLogs }] });
+    await server.send("/v1/logs", { resourceLogs: [{ resource: resource(text), scopeLogs }] });
     const at = BigInt(now()) - 1_000_000_000n;
     const span = {
       traceId: TRACE,
@@ -88,18 +78,22 @@ async function fill() {
       status: { code: 2, message: text },
     };
     const scopeSpans = [{ scope, spans: [span] }];
-    await send("/v1/traces", { resourceSpans: [{ resource: resource(text), scopeSpans }] });
+    await server.send("/v1/traces", { resourceSpans: [{ resource: resource(text), scopeSpans }] });
     const dataPoints = [{ timeUnixNano: now(), asDouble: index, attributes: attributes() }];
     const metrics = [
       { name: text, description: text, unit: text, gauge: { dataPoints } },
       { name: "needle", description: text, gauge: { dataPoints } },
     ];
     const scopeMetrics = [{ scope, metrics }];
-    await send("/v1/metrics", { resourceMetrics: [{ resource: resource(text), scopeMetrics }] });
+    await server.send("/v1/metrics", {
+      resourceMetrics: [{ resource: resource(text), scopeMetrics }],
+    });
     // What was dropped, and why, stands on a page too.
     const late = { timeUnixNano: String(BigInt(now()) + 10n ** 16n), body: value(text) };
     const dropped = [{ scope, logRecords: [late] }];
-    await send("/v1/logs", { resourceLogs: [{ resource: resource(text), scopeLogs: dropped }] });
+    await server.send("/v1/logs", {
+      resourceLogs: [{ resource: resource(text), scopeLogs: dropped }],
+    });
   }
 }
 

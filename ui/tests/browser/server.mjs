@@ -1,5 +1,6 @@
 // A server and the demo on free ports, ended with the tests.
 
+import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -89,9 +90,17 @@ export async function serve(settings = "") {
   const file = `${data}.toml`;
   writeFileSync(file, settings);
   const child = run(["serve", ...flags, "--config", file]);
+  const otlp = await child.says(/^otlp\/http\s+(http\S+)/m);
   return {
     page: await child.says(/^page\s+(http\S+)/m),
-    otlp: await child.says(/^otlp\/http\s+(http\S+)/m),
+    otlp,
+    /** Sends OTLP as JSON, which must be taken. */
+    async send(path, body) {
+      const headers = { "content-type": "application/json" };
+      const request = { method: "POST", headers, body: JSON.stringify(body) };
+      const response = await fetch(`${otlp}${path}`, request);
+      assert.equal(response.status, 200, await response.text());
+    },
     async end() {
       await child.end();
       rmSync(data, { recursive: true, force: true });

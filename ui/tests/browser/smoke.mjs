@@ -37,16 +37,6 @@ function watch(seen) {
   seen.on("pageerror", (error) => complaints.push(String(error)));
 }
 
-async function send(path, body) {
-  const headers = { "content-type": "application/json" };
-  const response = await fetch(`${server.otlp}${path}`, {
-    method: "POST",
-    headers,
-    body: JSON.stringify(body),
-  });
-  assert.equal(response.status, 200, await response.text());
-}
-
 const now = () => BigInt(Date.now()) * 1_000_000n;
 const resource = (service) => ({
   attributes: [{ key: "service.name", value: { stringValue: service } }],
@@ -219,7 +209,7 @@ test("an ID that nothing carries is said to be absent, with the next step", asyn
 
 test("a parent that never arrived is in the verdict and in the waterfall", async () => {
   const at = now();
-  await send("/v1/traces", spansOf("cut", [span(CUT, 3, 2, at, at + 1_000_000n)]));
+  await server.send("/v1/traces", spansOf("cut", [span(CUT, 3, 2, at, at + 1_000_000n)]));
   await ask(CUT);
   await page.locator(".row.missing").waitFor();
   assert.match(await page.locator(".verdict").innerText(), /^Nearly complete\s[^]*never arrived/);
@@ -270,7 +260,7 @@ test("a dropped record stands on the page with its reason", async () => {
   const day = 86_400_000_000_000n;
   const record = { timeUnixNano: String(now() + 30n * day), body: { stringValue: "from later" } };
   const scopeLogs = [{ logRecords: [record] }];
-  await send("/v1/logs", { resourceLogs: [{ resource: resource("late"), scopeLogs }] });
+  await server.send("/v1/logs", { resourceLogs: [{ resource: resource("late"), scopeLogs }] });
   await page.getByRole("link", { name: "Ingest" }).click();
   await page.getByRole("cell", { name: "too_far_in_future" }).first().waitFor();
   await page.getByText("ahead of this server's clock").waitFor();
@@ -282,7 +272,7 @@ test("five thousand spans are a few rows of the document, and the last can be re
     const at = start + BigInt(index) * 1_000_000n;
     return span(BIG, index + 1, Math.ceil(index / 3), at, at + 5_000_000n);
   });
-  await send("/v1/traces", spansOf("big", spans));
+  await server.send("/v1/traces", spansOf("big", spans));
   await ask(BIG);
   await page.locator(".head", { hasText: "5,000 spans" }).waitFor();
   const rows = page.locator(".rows .row");

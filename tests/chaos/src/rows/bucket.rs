@@ -1,9 +1,11 @@
 //! C: the bucket refuses, forgets to answer, and answers wrongly: a real S3 gateway behind a proxy
 //! of our own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
+use tercet::canary::Depth;
 use tokio::process::Child;
 
 use crate::proxy::{Proxy, Spoil};
@@ -19,14 +21,14 @@ pub(super) const ROWS: &[Row] = &[
         expected: "writes go on into the log; few requests while it is away; then the backlog \
                    drains; no acknowledged record lost, none doubled",
         tier: Tier::Full,
-        run: refusals,
+        run: |case| on_bucket(case, 100, |bench, case| Box::pin(refusals(bench, case))),
     },
     Row {
         id: "C3",
         fault: "PUTs are carried out and their answers are lost",
         expected: "each segment and commit counts once: no record lost, none doubled",
         tier: Tier::Full,
-        run: lost_answers,
+        run: |case| on_bucket(case, 300, |bench, case| Box::pin(lost_answers(bench, case))),
     },
     Row {
         id: "C4",
@@ -34,7 +36,7 @@ pub(super) const ROWS: &[Row] = &[
         expected: "never wrong data: answers are whole or partial; all is there once the bucket is \
                    well",
         tier: Tier::Full,
-        run: wrong_answers,
+        run: |case| on_bucket(case, 300, |bench, case| Box::pin(wrong_answers(bench, case))),
     },
     Row {
         id: "C5",
@@ -43,7 +45,7 @@ pub(super) const ROWS: &[Row] = &[
         expected: "the first one notices, takes nothing more and exits with code 75; no record lost, \
                    none doubled",
         tier: Tier::Full,
-        run: zombie,
+        run: |case| on_bucket(case, 300, |bench, case| Box::pin(zombie(bench, case))),
     },
 ];
 
@@ -115,7 +117,36 @@ async fn drain(server: &Server) -> Duration {
     start.elapsed()
 }
 
-fn refusals(case: Case) -> Running {
+/// A server that keeps its data in a bucket, and somebody who sends to it.
+struct Bench {
+    bucket: Bucket,
+    data: PathBuf,
+    server: Server,
+    witness: Witness,
+}
+
+impl Bench {
+    /// A new server with an empty cache, on what a killed one left.
+    async fn restart(&mut self) {
+        self.server.signal("KILL").await;
+        let _code = self.server.ended().await;
+        self.server = self.bucket.server(&self.data).await;
+    }
+
+    /// Everything is there after a kill as well; what was acknowledged.
+    async fn killed_and_whole(mut self) -> String {
+        self.restart().await;
+        self.witness.check_all(&self.server).await;
+        self.witness.acked_text()
+    }
+}
+
+/// A row on a bucket; `rate` is what is sent. Units: requests a second.
+fn on_bucket(
+    case: Case,
+    rate: u32,
+    work: fn(Bench, Case) -> BoxFuture<'static, String>,
+) -> Running {
     Box::pin(async move {
         let bucket = match Bucket::start(&case.folder, case.seed).await {
             Ok(bucket) => bucket,
@@ -123,121 +154,89 @@ fn refusals(case: Case) -> Running {
         };
         let data = case.folder.join("data");
         let server = bucket.server(&data).await;
-        let witness = Witness::mixed(300);
-        let sending = witness.send(&server.http);
-        bucket.proxy.spoil(Spoil { refuse: 10, ..Spoil::default() });
-        tokio::time::sleep(Duration::from_secs(case.rounds(2, 60))).await;
-        bucket.proxy.spoil(Spoil { refuse: 100, ..Spoil::default() });
-        let (before, acked) = (bucket.proxy.seen().requests, witness.acked());
-        let away = Duration::from_secs(case.rounds(3, 600));
-        tokio::time::sleep(away).await;
-        let asked = (bucket.proxy.seen().requests - before) as f64 / away.as_secs_f64();
-        let grown = witness.acked().iter().zip(acked).all(|(now, before)| *now > before);
-        assert!(grown, "writes stopped while the bucket was away");
-        assert!(asked < 30.0, "{asked:.1} requests a second to a bucket that is away");
-        bucket.proxy.spoil(Spoil::default());
-        sending.stop().await;
-        let drained = drain(&server).await;
-        witness.check(&server).await;
-        server.kill().await;
-        let server = bucket.server(&data).await;
-        witness.check_all(&server).await;
-        Outcome::Held(format!(
-            "{asked:.1} requests a second while away, drained within {drained:.1?}; {}",
-            witness.acked_text()
-        ))
+        let bench = Bench { bucket, data, server, witness: Witness::mixed(rate) };
+        Outcome::Held(work(bench, case).await)
     })
 }
 
-fn lost_answers(case: Case) -> Running {
-    Box::pin(async move {
-        let bucket = match Bucket::start(&case.folder, case.seed).await {
-            Ok(bucket) => bucket,
-            Err(why) => return Outcome::Skipped(why),
-        };
-        let data = case.folder.join("data");
-        let server = bucket.server(&data).await;
-        let witness = Witness::mixed(300);
-        bucket.proxy.spoil(Spoil { lose_answers: 30, ..Spoil::default() });
-        witness.send_for(&server.http, Duration::from_secs(case.rounds(3, 60))).await;
-        let lost = bucket.proxy.seen().spoiled;
-        bucket.proxy.spoil(Spoil::default());
-        drain(&server).await;
-        witness.check(&server).await;
-        assert_eq!(server.post("/-/compact", "", Vec::new()).await.0, 204);
-        server.kill().await;
-        let server = bucket.server(&data).await;
-        witness.check_all(&server).await;
-        assert!(lost > 0, "no answer was lost");
-        Outcome::Held(format!("{lost} answers lost; {}", witness.acked_text()))
-    })
+async fn refusals(bench: Bench, case: Case) -> String {
+    let Bench { bucket, server, witness, .. } = &bench;
+    let sending = witness.send(&server.http);
+    bucket.proxy.spoil(Spoil { refuse: 10, ..Spoil::default() });
+    tokio::time::sleep(Duration::from_secs(case.rounds(2, 60))).await;
+    bucket.proxy.spoil(Spoil { refuse: 100, ..Spoil::default() });
+    let (before, acked) = (bucket.proxy.seen().requests, witness.acked());
+    let away = Duration::from_secs(case.rounds(3, 600));
+    tokio::time::sleep(away).await;
+    let asked = (bucket.proxy.seen().requests - before) as f64 / away.as_secs_f64();
+    let grown = witness.acked().iter().zip(acked).all(|(now, before)| *now > before);
+    assert!(grown, "writes stopped while the bucket was away");
+    assert!(asked < 30.0, "{asked:.1} requests a second to a bucket that is away");
+    bucket.proxy.spoil(Spoil::default());
+    sending.stop().await;
+    let drained = drain(server).await;
+    witness.check(server).await;
+    let acked = bench.killed_and_whole().await;
+    format!("{asked:.1} requests a second while away, drained within {drained:.1?}; {acked}")
 }
 
-fn wrong_answers(case: Case) -> Running {
-    Box::pin(async move {
-        let bucket = match Bucket::start(&case.folder, case.seed).await {
-            Ok(bucket) => bucket,
-            Err(why) => return Outcome::Skipped(why),
-        };
-        let data = case.folder.join("data");
-        let server = bucket.server(&data).await;
-        let witness = Witness::mixed(300);
-        witness.send_for(&server.http, Duration::from_secs(case.rounds(2, 30))).await;
-        drain(&server).await;
-        witness.check(&server).await;
-        // A server whose cache is empty has to fetch.
-        assert_eq!(server.terminate().await.0, Some(0), "exit code");
-        let server = bucket.server(&data).await;
-        bucket.proxy.spoil(Spoil {
-            truncate: 20,
-            flip: 20,
-            hide: 10,
-            stale: 30,
-            ..Spoil::default()
-        });
-        let mut partial = 0;
-        for _ in 0..case.rounds(6, 60) {
-            let found = witness.canary.check_settled(&server.http, tercet::canary::Depth::Records);
-            let found = found.await;
-            assert!(found.holds(), "{found:#?}");
-            partial += u64::from(!found.is_whole());
-        }
-        let spoiled = bucket.proxy.seen().spoiled;
-        bucket.proxy.spoil(Spoil::default());
-        server.kill().await;
-        let server = bucket.server(&data).await;
-        witness.check_all(&server).await;
-        assert!(spoiled > 0, "nothing was spoiled");
-        Outcome::Held(format!("{spoiled} spoiled, {partial} partial; {}", witness.acked_text()))
-    })
+async fn lost_answers(bench: Bench, case: Case) -> String {
+    let Bench { bucket, server, witness, .. } = &bench;
+    bucket.proxy.spoil(Spoil { lose_answers: 30, ..Spoil::default() });
+    witness.send_for(&server.http, Duration::from_secs(case.rounds(3, 60))).await;
+    let lost = bucket.proxy.seen().spoiled;
+    bucket.proxy.spoil(Spoil::default());
+    drain(server).await;
+    witness.check(server).await;
+    assert_eq!(server.post("/-/compact", "", Vec::new()).await.0, 204);
+    let acked = bench.killed_and_whole().await;
+    assert!(lost > 0, "no answer was lost");
+    format!("{lost} answers lost; {acked}")
 }
 
-fn zombie(case: Case) -> Running {
-    Box::pin(async move {
-        let bucket = match Bucket::start(&case.folder, case.seed).await {
-            Ok(bucket) => bucket,
-            Err(why) => return Outcome::Skipped(why),
-        };
-        let (first, second) = (case.folder.join("first"), case.folder.join("second"));
-        let mut zombie = bucket.server(&first).await;
-        let witness = Witness::mixed(300);
-        witness.send_for(&zombie.http, Duration::from_secs(2)).await;
-        zombie.signal("STOP").await;
-        let (from, to) = (first.to_string_lossy(), second.to_string_lossy());
-        crate::system::run("cp", &["-a", &from, &to]).expect("a copy");
-        let server = bucket.server(&second).await;
-        witness.check(&server).await;
-        witness.send_for(&server.http, Duration::from_secs(1)).await;
-        drain(&server).await;
-        zombie.signal("CONT").await;
-        let (code, took) = zombie.ended().await;
-        assert_eq!(code, Some(75), "exit code of the one that was replaced");
-        witness.send_for(&server.http, Duration::from_secs(1)).await;
-        drain(&server).await;
-        witness.check_all(&server).await;
-        server.kill().await;
-        let server = bucket.server(&second).await;
-        witness.check_all(&server).await;
-        Outcome::Held(format!("exit code 75 after {took:.1?}; {}", witness.acked_text()))
-    })
+async fn wrong_answers(mut bench: Bench, case: Case) -> String {
+    let time = Duration::from_secs(case.rounds(2, 30));
+    bench.witness.send_for(&bench.server.http, time).await;
+    drain(&bench.server).await;
+    bench.witness.check(&bench.server).await;
+    // A server whose cache is empty has to fetch.
+    bench.server.signal("TERM").await;
+    assert_eq!(bench.server.ended().await.0, Some(0), "exit code");
+    bench.server = bench.bucket.server(&bench.data).await;
+    let wrong = Spoil { truncate: 20, flip: 20, hide: 10, stale: 30, ..Spoil::default() };
+    bench.bucket.proxy.spoil(wrong);
+    let mut partial = 0;
+    for _ in 0..case.rounds(6, 20) {
+        let found = bench.witness.canary.check_settled(&bench.server.http, Depth::Records).await;
+        assert!(found.holds(), "{found:#?}");
+        partial += u64::from(!found.is_whole());
+    }
+    let spoiled = bench.bucket.proxy.seen().spoiled;
+    bench.bucket.proxy.spoil(Spoil::default());
+    let acked = bench.killed_and_whole().await;
+    assert!(spoiled > 0, "nothing was spoiled");
+    format!("{spoiled} spoiled, {partial} partial; {acked}")
+}
+
+async fn zombie(mut bench: Bench, case: Case) -> String {
+    bench.witness.send_for(&bench.server.http, Duration::from_secs(2)).await;
+    bench.server.signal("STOP").await;
+    let second = case.folder.join("second");
+    let (from, to) = (bench.data.to_string_lossy(), second.to_string_lossy());
+    crate::system::run("cp", &["-a", &from, &to]).expect("a copy");
+    let server = bench.bucket.server(&second).await;
+    let mut zombie = std::mem::replace(&mut bench.server, server);
+    bench.data = second;
+    let Bench { server, witness, .. } = &bench;
+    witness.check(server).await;
+    witness.send_for(&server.http, Duration::from_secs(1)).await;
+    drain(server).await;
+    zombie.signal("CONT").await;
+    let (code, took) = zombie.ended().await;
+    assert_eq!(code, Some(75), "exit code of the one that was replaced");
+    witness.send_for(&server.http, Duration::from_secs(1)).await;
+    drain(server).await;
+    witness.check_all(server).await;
+    let acked = bench.killed_and_whole().await;
+    format!("exit code 75 after {took:.1?}; {acked}")
 }

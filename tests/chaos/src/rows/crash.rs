@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use tercet::canary::Options;
 
+use crate::dice::Dice;
 use crate::row::{Case, Outcome, Row, Running, Tier};
 use crate::server::{Launch, Server};
 use crate::system::{self, Mount};
-use crate::witness::{Dice, Witness};
+use crate::witness::Witness;
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -162,8 +163,9 @@ fn killed_replays(case: Case) -> Running {
     Box::pin(async move {
         let rounds = case.rounds(2, 50);
         let mut dice = Dice::new(case.seed);
-        let records = 400;
-        let witness = Witness::new(Options { records, rate: 100, ..Options::default() });
+        // The log grows from round to round, and with it the time that a replay takes.
+        let (records, rate) = (400, case.rounds(100, 20) as u32);
+        let witness = Witness::new(Options { records, rate, ..Options::default() });
         let mut met = 0;
         for _round in 0..rounds {
             let (server, _) = restart(&case.folder, &[]).await;

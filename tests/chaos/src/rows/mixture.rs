@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use tercet::canary::{Depth, Writers};
 
 use super::crash::{SMALL, restart};
+use crate::dice::Dice;
 use crate::row::{Case, Outcome, Row, Running, Tier};
-use crate::witness::{Dice, Witness};
+use crate::witness::Witness;
 
 pub(super) const ROWS: &[Row] = &[Row {
     id: "G5",

@@ -7,12 +7,13 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::crash::SMALL;
+use crate::dice::Dice;
 use crate::load;
 use crate::row::{Case, Outcome, Row, Running, Tier};
 use crate::server::{Launch, Server, escape};
 use crate::system;
 use crate::tools::now_s;
-use crate::witness::{Dice, Witness, until};
+use crate::witness::{Witness, until};
 
 pub(super) const ROWS: &[Row] = &[
     Row {

@@ -20,40 +20,35 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message as _;
 use storage::fuzzing::{opened, rows_of, segments_of};
 
-use super::{MIB, size, texts, way};
+use super::{JSON_WORDS, MIB, size, texts, way};
 use crate::Target;
 use crate::mutate::Shape;
 
 const JSON: Shape = Shape::Text(&[
-    "{",
-    "}",
-    "[",
-    "]",
-    "\"",
-    ":",
-    ",",
-    "null",
-    "true",
-    "1e999",
-    "\\ud800",
-    "\\u0000",
-    "[[",
-    "{\"a\":",
-    "resourceLogs",
-    "scopeLogs",
-    "logRecords",
-    "timeUnixNano",
-    "stringValue",
-    "kvlistValue",
-    "arrayValue",
-    "values",
-    "bytesValue",
-    "intValue",
-    "streams",
-    "stream",
-    "attributes",
-    "key",
-    "value",
+    JSON_WORDS,
+    &[
+        "true",
+        "1e999",
+        "\\ud800",
+        "\\u0000",
+        "[[",
+        "{\"a\":",
+        "resourceLogs",
+        "scopeLogs",
+        "logRecords",
+        "timeUnixNano",
+        "stringValue",
+        "kvlistValue",
+        "arrayValue",
+        "values",
+        "bytesValue",
+        "intValue",
+        "streams",
+        "stream",
+        "attributes",
+        "key",
+        "value",
+    ],
 ]);
 
 /// Memtables and encoders of segments have buffers of their own.
@@ -133,7 +128,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "grpc", shape: Shape::Bytes, heap_bytes: MIB, seeds: grpc, run: unframe },
     Target {
         name: "tenants",
-        shape: Shape::Text(&["..", "/", "%2e", "%252e", "\\", "default", "a|b"]),
+        shape: Shape::Text(&[&["..", "/", "%2e", "%252e", "\\", "default", "a|b"]]),
         heap_bytes: MIB,
         seeds: tenants,
         run: tenant,

@@ -8,7 +8,7 @@ use storage::fuzzing::{
 };
 use storage::{IdQuery, Snapshot};
 
-use super::{MIB, join, size, split, texts, way};
+use super::{JSON_WORDS, MIB, join, size, split, texts, way};
 use crate::Target;
 use crate::mutate::Shape;
 
@@ -16,35 +16,30 @@ use crate::mutate::Shape;
 const READ_BYTES: usize = 64 * MIB;
 
 const CATALOG: Shape = Shape::Text(&[
-    "{",
-    "}",
-    "[",
-    "]",
-    "\"",
-    ":",
-    ",",
-    "null",
-    "-1",
-    "1e99",
-    "version",
-    "sequence",
-    "added",
-    "files",
-    "checksums",
-    "stats",
-    "zz",
-    "segments",
-    "wal",
-    "removed",
-    "signal",
-    "metrics",
-    "traces",
+    JSON_WORDS,
+    &[
+        "-1",
+        "1e99",
+        "version",
+        "sequence",
+        "added",
+        "files",
+        "checksums",
+        "stats",
+        "zz",
+        "segments",
+        "wal",
+        "removed",
+        "signal",
+        "metrics",
+        "traces",
+    ],
 ]);
 
-const SETTINGS: Shape = Shape::Text(&[
+const SETTINGS: Shape = Shape::Text(&[&[
     "=", "[", "]", "\"", "'''", "\n", "limits", "storage", "ingest", ".", "ms", "GiB", "KiB", "h",
     "%", "true", "inf", "{", "}", "[[", "#", "0x", "_",
-]);
+]]);
 
 pub(crate) const TARGETS: &[Target] = &[
     Target {
@@ -63,7 +58,7 @@ pub(crate) const TARGETS: &[Target] = &[
     },
     Target {
         name: "checksums",
-        shape: Shape::Text(&["0", "f", "zz", "\0"]),
+        shape: Shape::Text(&[&["0", "f", "zz", "\0"]]),
         heap_bytes: 4 * MIB,
         seeds: checksums,
         run: try_checksums,

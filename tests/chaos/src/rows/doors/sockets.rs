@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -94,10 +95,10 @@ pub(super) fn slow(case: Case) -> Running {
             worst
         };
         let all = |count: usize| 0..count;
-        let heads = futures_all(all(many).map(|_| slow_head()));
-        let bodies = futures_all(all(many).map(|_| slow_body()));
-        let silents = futures_all(all(many).map(|_| silent()));
-        let readers = futures_all(all(many.min(20)).map(|_| reader()));
+        let heads = join_all(all(many).map(|_| slow_head()));
+        let bodies = join_all(all(many).map(|_| slow_body()));
+        let silents = join_all(all(many).map(|_| silent()));
+        let readers = join_all(all(many.min(20)).map(|_| reader()));
         let (heads, bodies, silents, readers, worst) =
             tokio::join!(heads, bodies, silents, readers, calm);
         for (what, ended) in [("headers", &heads), ("body", &bodies)] {
@@ -127,24 +128,6 @@ pub(super) fn slow(case: Case) -> Running {
              {worst:.1?} at most; {limit}"
         ))
     })
-}
-
-async fn futures_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    // All at once, on this task.
-    let mut pending: Vec<_> = futures.map(Box::pin).collect();
-    let mut done = Vec::new();
-    std::future::poll_fn(|cx| {
-        pending.retain_mut(|future| match future.as_mut().poll(cx) {
-            std::task::Poll::Ready(output) => {
-                done.push(output);
-                false
-            }
-            std::task::Poll::Pending => true,
-        });
-        if pending.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-    done
 }
 
 /// Sends a beginning and then a byte now and then, until the server has had enough.

@@ -8,7 +8,7 @@ use crate::row::{Case, Outcome, Row, Running, Tier};
 
 /// Seconds of each target.
 const FAST_S: u64 = 1;
-const FULL_S: u64 = 180;
+const FULL_S: u64 = 60;
 
 const fn row(id: &'static str, run: fn(Case) -> Running) -> Row {
     Row {

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::still_serves;
+use crate::dice::Dice;
 use crate::row::{Case, Outcome, Row, Running, Tier};
 use crate::server::Server;
 
@@ -30,12 +31,8 @@ async fn series(server: &Server) -> BTreeSet<String> {
 }
 
 fn request(seed: u64, number: u64) -> String {
-    let mut state = seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        state >> 33
-    };
+    let mut dice = Dice::new(seed ^ number);
+    let mut next = || dice.number() >> 33;
     let method = ["GET", "PUT", "DELETE", "OPTIONS", "BREW"][(next() % 5) as usize];
     let method = if next() % 3 == 0 { format!("X{:X}", next()) } else { method.to_owned() };
     let path = match next() % 5 {
