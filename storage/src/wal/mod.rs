@@ -67,6 +67,33 @@ impl Watermark {
             && !self.holes.iter().any(|(first, last)| (*first..=*last).contains(&sequence))
     }
 
+    /// Covers what `other` covers as well.
+    pub(crate) fn join(&mut self, other: &Watermark) {
+        let sequence = self.sequence.max(other.sequence);
+        let (ours, theirs) = (self.missing(sequence), other.missing(sequence));
+        self.sequence = sequence;
+        self.holes.clear();
+        let (mut ours, mut theirs) = (ours.iter().peekable(), theirs.iter().peekable());
+        while let (Some(&&(first, last)), Some(&&(other_first, other_last))) =
+            (ours.peek(), theirs.peek())
+        {
+            let (from, to) = (first.max(other_first), last.min(other_last));
+            if from <= to {
+                self.holes.push((from, to));
+            }
+            let _done = if last < other_last { ours.next() } else { theirs.next() };
+        }
+    }
+
+    /// Closed ranges up to `sequence` that are not covered.
+    fn missing(&self, sequence: u64) -> Vec<(u64, u64)> {
+        let mut missing = self.holes.clone();
+        if self.sequence < sequence {
+            missing.push((self.sequence + 1, sequence));
+        }
+        missing
+    }
+
     /// Whether all entries of a closed range are in segments. A range that ends before it starts
     /// has none.
     pub(crate) fn covers_all(&self, first: u64, last: u64) -> bool {

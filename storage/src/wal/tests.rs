@@ -160,6 +160,29 @@ async fn entries_come_back_as_they_were_logged_over_several_files() {
         && replayed.wire.bytes.len() == 2000));
 }
 
+#[test]
+fn two_watermarks_cover_together_what_either_covers() {
+    let check = |one: (u64, &[(u64, u64)]), other: (u64, &[(u64, u64)])| {
+        let mark =
+            |(sequence, holes): (u64, &[(u64, u64)])| Watermark { sequence, holes: holes.to_vec() };
+        let (one, other) = (mark(one), mark(other));
+        let mut both = one.clone();
+        both.join(&other);
+        for sequence in 1..40 {
+            let wanted = one.covers(sequence) || other.covers(sequence);
+            assert_eq!(both.covers(sequence), wanted, "{sequence} of {one:?} and {other:?}");
+        }
+        let mut again = other;
+        again.join(&one);
+        assert_eq!(again, both);
+    };
+    check((10, &[(2, 10)]), (10, &[(3, 10)]));
+    check((10, &[(2, 4), (6, 9)]), (12, &[(1, 2), (4, 7), (11, 11)]));
+    check((0, &[]), (5, &[(2, 2)]));
+    check((30, &[(1, 30)]), (20, &[(5, 6), (8, 20)]));
+    check((7, &[]), (7, &[]));
+}
+
 fn open(options: &Options, files: Arc<FaultyFiles>) -> Wal {
     let mut components = components(3);
     components.files = files;
