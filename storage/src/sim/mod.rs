@@ -150,6 +150,10 @@ impl Run {
         if dice.one_in(6) {
             options.durability = Durability::Os;
         }
+        if dice.one_in(3) {
+            // Replay puts each entry into a memtable of its own.
+            options.replay_memory_max = 0;
+        }
         let ledger = Arc::new(Ledger::new(options.retention_ns));
         let disk = Disk::new(Arc::clone(&world), plan.mutation);
         let (lived, crashes, is_wiped) = (0, 0, false);

@@ -64,7 +64,7 @@ impl Admission {
                 self.refuse(format!("the log has {log} bytes of {max} (storage.wal_max_bytes)"))
             );
         }
-        let full = || self.memory() > core.options.memtable_bytes_max;
+        let full = || self.memory() > core.memtable_memory_max();
         if full() {
             let wait = async {
                 while full() {

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::StorageError;
 use crate::catalog::Change;
-use crate::store::core::{Core, Counters, Origin, Output, Uploaded};
+use crate::store::core::{Counters, Origin, Output, Uploaded};
 use crate::store::engine::SignalEngine;
 use crate::store::shard::{Shard, Slot, Stage, Tenant};
 use crate::wal::Watermark;
+use crate::StorageError;
 
 /// How often the age of memtables is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -42,19 +42,40 @@ impl<E: SignalEngine> Shard<E> {
     pub(super) async fn flush(self: &Arc<Self>) -> Result<(), StorageError> {
         let _alone = self.flushing.lock().await;
         self.freeze();
-        loop {
-            let Some(frozen) = self.frozen.lock().front().cloned() else { return Ok(()) };
-            if let Err(error) = self.flush_frozen(&frozen).await {
-                Counters::add(&self.core.counters.flush_failures, 1);
-                return Err(error);
+        while self.flush_oldest().await? {}
+        Ok(())
+    }
+
+    /// Writes the oldest memtables until the signal's take no more than `bytes`.
+    ///
+    /// Errors: as [`Shard::flush`].
+    pub(super) async fn relieve(self: &Arc<Self>, bytes: u64) -> Result<(), StorageError> {
+        let _alone = self.flushing.lock().await;
+        while self.memory() > bytes {
+            if self.frozen.lock().is_empty() {
+                self.freeze();
             }
-            self.frozen.lock().pop_front();
-            Counters::add(&self.core.counters.flushes, 1);
+            if !self.flush_oldest().await? {
+                break;
+            }
         }
+        Ok(())
+    }
+
+    /// Writes the oldest frozen memtables; false where there are none.
+    async fn flush_oldest(self: &Arc<Self>) -> Result<bool, StorageError> {
+        let Some(frozen) = self.frozen.lock().front().cloned() else { return Ok(false) };
+        if let Err(error) = self.flush_frozen(&frozen).await {
+            Counters::add(&self.core.counters.flush_failures, 1);
+            return Err(error);
+        }
+        self.frozen.lock().pop_front();
+        Counters::add(&self.core.counters.flushes, 1);
+        Ok(true)
     }
 
     /// Puts new memtables in place of those that hold something.
-    fn freeze(&self) {
+    pub(super) fn freeze(&self) {
         let closed = self.gate.write();
         let tenants: Vec<_> = self.tenants.read().values().cloned().collect();
         let mut parts = Vec::new();
@@ -78,10 +99,11 @@ impl<E: SignalEngine> Shard<E> {
         self.unflushed_bytes.store(0, Ordering::Relaxed);
         self.active_memory.store(0, Ordering::Relaxed);
         self.oldest_ns.store(0, Ordering::Relaxed);
-        drop(closed);
         let nonce = self.core.components.random.next_u64();
         let frozen = Frozen { parts, watermark, nonce, uploaded: Mutex::default() };
+        // Before the gate opens: replay freezes as well, and a later watermark must not come first.
         self.frozen.lock().push_back(Arc::new(frozen));
+        drop(closed);
     }
 
     async fn flush_frozen(self: &Arc<Self>, frozen: &Frozen<E>) -> Result<(), StorageError> {
@@ -161,6 +183,7 @@ impl<E: SignalEngine> Shard<E> {
             drop(view);
             let memory = slot.memory.swap(0, Ordering::Relaxed);
             self.core.admission.add_memory(-(memory as i64));
+            self.memory.fetch_sub(memory as i64, Ordering::Relaxed);
         }
         self.core.freed.notify_waiters();
     }
@@ -181,6 +204,10 @@ impl<E: SignalEngine> Shard<E> {
 
     fn is_due(&self) -> bool {
         let options = &self.core.options;
+        // What was replayed is written once all of it can be read, unless it takes too much memory.
+        if self.core.is_replaying() {
+            return self.memory() > self.relieved_bytes();
+        }
         if !self.frozen.lock().is_empty() {
             return true;
         }
@@ -190,6 +217,11 @@ impl<E: SignalEngine> Shard<E> {
             || self.active_memory() >= options.flush_memory_bytes
             || self.core.admission.memory() > options.memtable_bytes_max
             || (oldest != 0 && now.saturating_sub(oldest) >= options.flush_age_ns)
+    }
+
+    /// Memory that a signal's memtables may take while some log is being replayed. Units: bytes.
+    fn relieved_bytes(&self) -> u64 {
+        self.core.replay_share() / 4 * 3
     }
 
     /// Flushes when it is time, until the store stops.
@@ -206,7 +238,12 @@ impl<E: SignalEngine> Shard<E> {
             if !self.is_due() || *self.stage.borrow() == Stage::Scanning {
                 continue;
             }
-            pause = match self.flush().await {
+            let flushed = if self.core.is_replaying() {
+                self.relieve(self.relieved_bytes()).await
+            } else {
+                self.flush().await
+            };
+            pause = match flushed {
                 Ok(()) => TICK,
                 Err(error) => {
                     tracing::error!(%error, signal = E::SIGNAL.as_str(), "flush has to wait");
@@ -214,12 +251,5 @@ impl<E: SignalEngine> Shard<E> {
                 }
             };
         }
-    }
-}
-
-impl Core {
-    /// Whether memtables hold more than they may.
-    pub(super) fn is_memory_full(&self) -> bool {
-        self.admission.memory() > self.options.memtable_bytes_max
     }
 }

@@ -57,6 +57,8 @@ pub(super) struct Shard<E: SignalEngine> {
     /// Since the last freeze. Units: bytes.
     pub(super) unflushed_bytes: AtomicU64,
     pub(super) active_memory: AtomicI64,
+    /// Of all memtables, frozen ones included. Units: bytes.
+    pub(super) memory: AtomicI64,
     /// Monotonic time of the first batch since the last freeze, 0 where there was none.
     pub(super) oldest_ns: AtomicU64,
     /// Parts of the log that could not be read.
@@ -119,6 +121,7 @@ impl<E: SignalEngine> Shard<E> {
             stage: watch::Sender::new(Stage::Scanning),
             unflushed_bytes: AtomicU64::new(0),
             active_memory: AtomicI64::new(0),
+            memory: AtomicI64::new(0),
             oldest_ns: AtomicU64::new(0),
             unread: Mutex::default(),
             unmergeable: Mutex::default(),
@@ -320,6 +323,11 @@ impl<E: SignalEngine> Shard<E> {
         let grown = now as i64 - before as i64;
         self.core.admission.add_memory(grown);
         self.active_memory.fetch_add(grown, Ordering::Relaxed);
+        self.memory.fetch_add(grown, Ordering::Relaxed);
+    }
+
+    pub(super) fn memory(&self) -> u64 {
+        u64::try_from(self.memory.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     pub(super) fn active_memory(&self) -> u64 {

@@ -11,6 +11,7 @@ mod frame;
 #[cfg(feature = "fuzzing")]
 mod heal;
 mod replay;
+mod skim;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -32,7 +33,7 @@ use crate::{Components, Durability, ErrorKind, Options, StorageError, Threads};
 pub(crate) use frame::LOG_VERSION;
 #[cfg(feature = "fuzzing")]
 pub(crate) use heal::{frames_in, heal};
-pub(crate) use replay::{LogScan, Replayed};
+pub(crate) use replay::{Depth, Piece, Replayed};
 
 /// Requests that wait for the writer may keep this much. Units: bytes.
 const QUEUE_BYTES_MAX: u64 = 256 << 20;
