@@ -114,7 +114,7 @@ pub fn read(
         }
     }
     for name in environment.keys().filter(|name| name.starts_with("TERCET_")) {
-        if name != "TERCET_CONFIG"
+        if !["TERCET_CONFIG", "TERCET_FAULTS"].contains(&name.as_str())
             && !is_of_kubernetes(name)
             && !SETTINGS.iter().any(|setting| setting.variable() == *name)
         {

@@ -51,6 +51,7 @@ pub(super) fn components(world: &Arc<World>, disk: &Arc<Disk>) -> Components {
         files: Arc::clone(disk) as _,
         object_store: None,
         threads: Threads::Inline(Arc::clone(world) as _),
+        faults: Arc::default(),
     }
 }
 

@@ -167,6 +167,7 @@ impl Run {
             files: Arc::clone(&self.disk) as _,
             object_store: self.bucket.as_ref().map(|bucket| Arc::clone(bucket) as _),
             threads: Threads::Inline(Arc::clone(&self.world) as _),
+            faults: Arc::default(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Memtables into segments: freeze, encode, upload, commit, swap, truncate.
 //!
 //! Each step may fail and be tried again from there; the frozen memtables stay readable and the log
-//! keeps their entries until the commit is durable.
+//! keeps their entries until the commit is durable. A memtable that a bug keeps from becoming a
+//! segment is set aside after some tries: it stays readable and in the log, and holds up nobody.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,20 +15,23 @@ use crate::store::core::{Counters, Origin, Output, Uploaded};
 use crate::store::engine::SignalEngine;
 use crate::store::shard::{Shard, Slot, Stage, Tenant};
 use crate::wal::Watermark;
-use crate::StorageError;
+use crate::{FaultPoint, StorageError};
 
 /// How often the age of memtables is looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// The pause after a failed flush grows up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// So many panics over a memtable, and it is set aside.
+const PANICS_MAX: u32 = 3;
+
 /// A tenant and the memtable taken from it.
 type Part<E> = (Arc<Tenant<E>>, Arc<Slot<E>>);
 
 /// Memtables of all tenants, frozen at one moment.
 pub(super) struct Frozen<E: SignalEngine> {
-    parts: Vec<Part<E>>,
-    watermark: Watermark,
+    parts: Mutex<Vec<Part<E>>>,
+    watermark: Mutex<Watermark>,
     nonce: u64,
     /// Set once the segments are in the object store, so that a failed commit is repeated with the
     /// same ones.
@@ -94,7 +98,7 @@ impl<E: SignalEngine> Shard<E> {
         if parts.is_empty() {
             return;
         }
-        let watermark = self.wal.watermark();
+        let (parts, watermark) = (Mutex::new(parts), Mutex::new(self.wal.watermark()));
         self.wal.roll();
         self.unflushed_bytes.store(0, Ordering::Relaxed);
         self.active_memory.store(0, Ordering::Relaxed);
@@ -121,7 +125,7 @@ impl<E: SignalEngine> Shard<E> {
             nonce: frozen.nonce,
             added: uploaded.metas.clone(),
             removed: Vec::new(),
-            wal: Some((E::SIGNAL, frozen.watermark.clone())),
+            wal: Some((E::SIGNAL, frozen.watermark.lock().clone())),
         };
         if !self.core.catalog.commit(change).await?.is_empty() {
             self.core.views_stale.store(true, Ordering::Relaxed);
@@ -129,7 +133,8 @@ impl<E: SignalEngine> Shard<E> {
         self.swap_in(frozen, &uploaded);
         self.core.uploaded(&uploaded.metas);
         if can_truncate {
-            self.truncate(&frozen.watermark, false).await;
+            let watermark = frozen.watermark.lock().clone();
+            self.truncate(&watermark, false).await;
         }
         Ok(())
     }
@@ -155,10 +160,25 @@ impl<E: SignalEngine> Shard<E> {
         frozen: &Frozen<E>,
     ) -> Result<Uploaded, StorageError> {
         let mut outputs = Vec::new();
-        for (tenant, slot) in &frozen.parts {
+        let parts = frozen.parts.lock().clone();
+        for (tenant, slot) in parts {
             let ctx = self.core.encode_context(0);
             let memtable = Arc::clone(&slot.memtable);
-            let segments = self.core.flush_pool.run(move || E::encode(&memtable, &ctx)).await??;
+            let faults = Arc::clone(&self.core.components.faults);
+            let encode = move || {
+                faults.meet(FaultPoint::Flush);
+                E::encode(&memtable, &ctx)
+            };
+            let segments = match self.core.flush_pool.run(encode).await {
+                Ok(encoded) => encoded?,
+                Err(panic) => {
+                    if slot.panics.fetch_add(1, Ordering::Relaxed) + 1 < PANICS_MAX {
+                        return Err(panic);
+                    }
+                    self.keep_unwritten(frozen, &tenant, &slot);
+                    continue;
+                }
+            };
             outputs.push(Output {
                 tenant: tenant.id.clone(),
                 received_max_ns: slot.received_max_ns.load(Ordering::Relaxed),
@@ -166,13 +186,33 @@ impl<E: SignalEngine> Shard<E> {
             });
         }
         let from = Some(self.core.catalog.watermark(E::SIGNAL));
-        let origin = Origin { wal: frozen.watermark.clone(), from, ..Origin::default() };
+        let wal = frozen.watermark.lock().clone();
+        let origin = Origin { wal, from, ..Origin::default() };
         self.core.upload(E::SIGNAL.as_str(), outputs, &origin).await
+    }
+
+    /// Leaves a memtable as it is, in memory and in the log, so that the others can be written.
+    fn keep_unwritten(&self, frozen: &Frozen<E>, tenant: &Tenant<E>, slot: &Arc<Slot<E>>) {
+        // Nobody takes a watermark meanwhile, and those taken before are made right.
+        let _closed = self.gate.write();
+        let sequences = slot.sequences.lock().clone();
+        self.wal.withhold(&sequences);
+        for frozen in &*self.frozen.lock() {
+            frozen.watermark.lock().exclude(&sequences);
+        }
+        frozen.parts.lock().retain(|(_, other)| !Arc::ptr_eq(other, slot));
+        self.set_aside.fetch_add(1, Ordering::Relaxed);
+        let (signal, tenant) = (E::SIGNAL.as_str(), tenant.id.as_str());
+        tracing::error!(
+            signal,
+            tenant,
+            "bug: records cannot be written to a segment; they stay in memory and in the log"
+        );
     }
 
     /// Puts the segments in the memtables' place, for each tenant at once.
     fn swap_in(&self, frozen: &Frozen<E>, uploaded: &Uploaded) {
-        for (tenant, slot) in &frozen.parts {
+        for (tenant, slot) in &*frozen.parts.lock() {
             let metas = uploaded.metas.iter().filter(|meta| meta.tenant == tenant.id.as_str());
             let handles: Vec<_> = metas.map(|meta| self.core.handle(meta.clone())).collect();
             let mut view = tenant.view.lock();

@@ -68,6 +68,20 @@ impl Watermark {
             && !self.holes.iter().any(|(first, last)| (*first..=*last).contains(&sequence))
     }
 
+    /// Takes out closed ranges that are not in segments after all.
+    pub(crate) fn exclude(&mut self, ranges: &[(u64, u64)]) {
+        let mut holes = std::mem::take(&mut self.holes);
+        holes.extend(ranges.iter().filter(|(first, _)| *first <= self.sequence));
+        holes.sort_unstable();
+        for (first, last) in holes {
+            let last = last.min(self.sequence);
+            match self.holes.last_mut() {
+                Some(hole) if first <= hole.1.saturating_add(1) => hole.1 = hole.1.max(last),
+                _ => self.holes.push((first, last)),
+            }
+        }
+    }
+
     /// Covers what `other` covers as well.
     pub(crate) fn join(&mut self, other: &Watermark) {
         let sequence = self.sequence.max(other.sequence);
@@ -291,6 +305,13 @@ impl Wal {
     /// The entry's batch is in a memtable.
     pub(crate) fn applied(&self, sequence: u64) {
         self.shared.queue.lock().outstanding.remove(&sequence);
+    }
+
+    /// Entries, in closed ranges, that are in a memtable which cannot become a segment: no watermark
+    /// covers them from now on.
+    pub(crate) fn withhold(&self, ranges: &[(u64, u64)]) {
+        let mut queue = self.shared.queue.lock();
+        queue.outstanding.extend(ranges.iter().flat_map(|(first, last)| *first..=*last));
     }
 
     /// What the memtables hold at this moment. The caller keeps batches from being applied.

@@ -167,6 +167,16 @@ async fn entries_come_back_as_they_were_logged_over_several_files() {
 }
 
 #[test]
+fn what_is_excluded_from_a_watermark_is_not_covered() {
+    let mut watermark = Watermark { sequence: 20, holes: vec![(3, 4), (9, 9)] };
+    watermark.exclude(&[(5, 6), (8, 8), (15, 15), (19, 25), (30, 31)]);
+    assert_eq!(watermark.holes, [(3, 6), (8, 9), (15, 15), (19, 20)]);
+    watermark.exclude(&[(1, 18)]);
+    assert_eq!(watermark, Watermark { sequence: 20, holes: vec![(1, 20)] });
+    assert!(!watermark.covers_all(10, 12));
+}
+
+#[test]
 fn two_watermarks_cover_together_what_either_covers() {
     let check = |one: (u64, &[(u64, u64)]), other: (u64, &[(u64, u64)])| {
         let mark =

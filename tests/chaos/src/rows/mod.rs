@@ -7,6 +7,7 @@ mod faults;
 mod hostile;
 mod mixture;
 mod network;
+mod panics;
 mod protocols;
 mod resources;
 mod storage;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Row> {
         bucket::ROWS,
         network::ROWS,
         protocols::ROWS,
+        panics::ROWS,
         mixture::ROWS,
         doors::ROWS,
         &hostile,
