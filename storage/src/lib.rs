@@ -38,7 +38,7 @@ pub use catalog::{seal_text, unseal_text};
 pub use components::{Clock, Components, Random, Threads};
 pub use error::{ErrorKind, StorageError};
 pub use faults::{FaultPoint, Faults};
-pub use files::{AppendFile, DiskFiles, FileEntry, FileLock, Files};
+pub use files::{AppendFile, DiskFiles, FileEntry, FileLock, Files, Space};
 pub use matcher::{MatchOp, Matcher};
 pub use notices::{Budget, Ended, Notices, UnreadPart};
 pub use options::{Durability, Options};
@@ -53,7 +53,7 @@ pub use signal::metrics::{ExemplarHit, MetricsReader, SampleBuf, Selection};
 pub use signal::traces::{SpanBlock, SpanScan, TracesReader};
 pub use snapshot::{Found, IdQuery, Snapshot};
 pub use store::{
-    Ack, Damage, Fatal, Figure, FileKind, Replay, Store, StoreStats, Tally, Verified, Write,
+    Ack, Damage, Fatal, Figure, FileKind, Replay, Store, StoreStats, Tally, Usage, Verified, Write,
 };
 
 #[cfg(feature = "bench")]

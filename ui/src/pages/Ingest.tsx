@@ -3,6 +3,8 @@
 import { bytes, count } from "../lib/number";
 import { ago, dateTime } from "../lib/time";
 import { useIngest } from "../parts/ingest";
+import { Limits } from "../parts/Limits";
+import { useLimits } from "../parts/useLimits";
 import { Services } from "../parts/Services";
 import { zone } from "../parts/settings";
 import { Failed, Loading, Silent } from "../parts/states";
@@ -11,6 +13,7 @@ const msOf = (ns: string): number => Number(BigInt(ns) / 1_000_000n);
 
 export function Ingest() {
   const { state, error } = useIngest();
+  const limits = useLimits();
   document.title = "Ingest · Tercet";
   if (!state) {
     return error ? (
@@ -118,6 +121,7 @@ export function Ingest() {
           </table>
         </div>
       )}
+      {limits && <Limits state={limits} />}
       {state.services.length > 0 && (
         <>
           <h2>From whom</h2>

@@ -5,8 +5,10 @@ mod crash;
 mod doors;
 mod faults;
 mod hostile;
+mod limits;
 mod mixture;
 mod network;
+mod overload;
 mod panics;
 mod protocols;
 mod resources;
@@ -27,9 +29,26 @@ pub fn all() -> Vec<Row> {
         network::ROWS,
         protocols::ROWS,
         panics::ROWS,
+        limits::ROWS,
+        overload::ROWS,
         mixture::ROWS,
         doors::ROWS,
         &hostile,
     ]
     .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_row_has_a_number_of_its_own() {
+        let mut seen = BTreeSet::new();
+        for row in all() {
+            assert!(seen.insert(row.id), "two rows are {}", row.id);
+        }
+    }
 }
