@@ -74,6 +74,9 @@ pub(crate) fn fit(config: &mut Config, available_bytes: u64) {
     if config.ingest.inflight_bytes_max == 0 {
         config.ingest.inflight_bytes_max = usize::try_from(limit / 5).unwrap_or(usize::MAX);
     }
+    if config.storage.replay_memory_max == 0 {
+        config.storage.replay_memory_max = limit / 4;
+    }
     let shares = [
         ("storage.memtable_max_bytes", &mut config.storage.memtable_bytes_max, limit / 8),
         ("storage.flush_memory_bytes", &mut config.storage.flush_memory_bytes, limit / 32),
@@ -133,6 +136,7 @@ mod tests {
         fit(&mut config, 500 << 20);
         assert_eq!(config.memory_bytes_max, 400 << 20);
         assert_eq!(config.ingest.inflight_bytes_max, 80 << 20);
+        assert_eq!(config.storage.replay_memory_max, 100 << 20);
         assert_eq!(config.storage.memtable_bytes_max, 50 << 20);
         let flags = [("storage.memtable_max_bytes", "512MiB"), ("memory.limit", "1GiB")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use ingest::{Accepted, Class, Decoder, Failure, Sink, Taken};
 use model::{Batch, Limits, TenantId, Wire};
 use query::Source;
-use storage::{Budget, ErrorKind, Pool, Replay, Snapshot, StorageError, Store, Write};
+use storage::{Budget, ErrorKind, FaultPoint, Pool, Replay, Snapshot, StorageError, Store, Write};
 
 use crate::config::Config;
 use crate::epochs::Epochs;
@@ -30,6 +30,7 @@ impl Sink for StoreSink {
 
     fn accept(&self, accepted: Accepted) -> BoxFuture<'_, Result<Taken, Failure>> {
         async move {
+            self.store.components().faults.meet(FaultPoint::Ingest);
             let Accepted { tenant, wire, batch, body_hash } = accepted;
             let write = Write { tenant, wire, batch, body_hash };
             let ack = self
@@ -130,6 +131,7 @@ pub(crate) struct StoreSource {
 
 impl Source for StoreSource {
     fn snapshot(&self, tenant: &TenantId) -> Snapshot {
+        self.store.components().faults.meet(FaultPoint::Query);
         self.store.snapshot(tenant)
     }
 

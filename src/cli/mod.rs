@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
-use storage::{Components, Fatal, Store, Tally, Verified};
+use storage::{Components, Fatal, Faults, Store, Tally, Verified};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -224,6 +224,18 @@ fn components() -> Components {
     Components::new(Arc::new(SystemClock::new()), Arc::new(SystemRandom))
 }
 
+/// With the panics that `TERCET_FAULTS` asks for, for tests: it is no setting, so that no file and no
+/// flag can bring one about.
+#[expect(clippy::disallowed_methods, reason = "it must not be a setting")]
+fn faulty(components: Components) -> Result<Components, String> {
+    let Ok(text) = std::env::var("TERCET_FAULTS") else { return Ok(components) };
+    let faults = Faults::parse(&text).map_err(|problem| format!("TERCET_FAULTS: {problem}"))?;
+    if faults.is_any() {
+        tracing::error!(faults = text, "TERCET_FAULTS: this process panics on purpose");
+    }
+    Ok(Components { faults: Arc::new(faults), ..components })
+}
+
 async fn serve(config: Config) -> ExitCode {
     let data = config.storage.data_dir.display().to_string();
     // Taken before anything is served: a signal that comes early must not kill us half-way.
@@ -234,8 +246,15 @@ async fn serve(config: Config) -> ExitCode {
     };
     // A file that may not grow (ulimit -f) is an error of that write, and not the end of the process.
     let _listened_to = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
+    let components = match faulty(components()) {
+        Ok(components) => components,
+        Err(problem) => {
+            complain(&problem);
+            return ExitCode::from(EXIT_SETTINGS);
+        }
+    };
     descriptors::raise_limit();
-    let server = match Server::start(config, components()).await {
+    let server = match Server::start(config, components).await {
         Ok(server) => server,
         Err(problem) => {
             complain(&problem.to_string());

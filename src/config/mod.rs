@@ -101,7 +101,7 @@ impl Default for Config {
             otlp_http: SocketAddr::from(([127, 0, 0, 1], 4318)),
             otlp_grpc: SocketAddr::from(([127, 0, 0, 1], 4317)),
             insecure: false,
-            storage: Options::new(PathBuf::from("tercet-data")),
+            storage: Options { replay_memory_max: 0, ..Options::new(PathBuf::from("tercet-data")) },
             ingest: IngestOptions { inflight_bytes_max: 0, ..IngestOptions::default() },
             translation: TranslationOptions::default(),
             lookback_ms: 300_000,
@@ -224,7 +224,7 @@ pub(crate) fn build(given: &Given<'_>, problems: &mut Vec<String>) -> Config {
         }
     }
     for name in given.environment.keys().filter(|name| name.starts_with("TERCET_")) {
-        if name != "TERCET_CONFIG"
+        if !["TERCET_CONFIG", "TERCET_FAULTS"].contains(&name.as_str())
             && !is_of_kubernetes(name)
             && !SETTINGS.iter().any(|setting| setting.variable() == *name)
         {

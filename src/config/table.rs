@@ -444,6 +444,14 @@ const BEFORE_LIMITS: &[Setting] = &[
         show_size64
     ),
     setting!(
+        "storage.wal_replay_memory_ceiling",
+        None,
+        "SIZE",
+        "Memory for what the log brings back after a crash; above it the oldest is flushed first. 0 is a quarter of memory.limit.",
+        storage.replay_memory_max = size::<u64>,
+        show_size64
+    ),
+    setting!(
         "storage.flush_wal_bytes",
         None,
         "SIZE",

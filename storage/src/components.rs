@@ -7,6 +7,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 
 use crate::StorageError;
+use crate::faults::Faults;
 use crate::files::{DiskFiles, Files};
 
 /// Tells the time.
@@ -31,6 +32,7 @@ pub struct Components {
     /// Stands in for what [`crate::Options::bucket`] names.
     pub object_store: Option<Arc<dyn ObjectStore>>,
     pub threads: Threads,
+    pub faults: Arc<Faults>,
 }
 
 /// Where work runs that blocks or takes long.
@@ -78,6 +80,7 @@ impl Components {
             files: Arc::new(DiskFiles),
             object_store: None,
             threads: Threads::Real,
+            faults: Arc::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ mod components;
 mod error;
 #[cfg(test)]
 mod fakes;
+mod faults;
 mod files;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -36,6 +37,7 @@ mod wal;
 pub use catalog::{seal_text, unseal_text};
 pub use components::{Clock, Components, Random, Threads};
 pub use error::{ErrorKind, StorageError};
+pub use faults::{FaultPoint, Faults};
 pub use files::{AppendFile, DiskFiles, FileEntry, FileLock, Files, Space};
 pub use matcher::{MatchOp, Matcher};
 pub use notices::{Budget, Ended, Notices, UnreadPart};

@@ -40,6 +40,9 @@ pub struct Options {
     pub flush_age_ns: u64,
     /// Memory of all memtables, flushing ones included; above it writes wait. Units: bytes.
     pub memtable_bytes_max: u64,
+    /// Memory of memtables while the log is replayed, beside that of new writes; above it the oldest
+    /// are flushed first. Units: bytes.
+    pub replay_memory_max: u64,
     /// Decoded and fetched blocks kept for queries. Units: bytes.
     pub cache_bytes_max: u64,
     /// 0 keeps for ever. Counts from the later of a record's time and its arrival. Units: ns.
@@ -81,6 +84,7 @@ impl Options {
             flush_memory_bytes: 128 << 20,
             flush_age_ns: 300 * 1_000_000_000,
             memtable_bytes_max: 512 << 20,
+            replay_memory_max: 1 << 30,
             cache_bytes_max: 128 << 20,
             retention_ns: 30 * 86_400 * 1_000_000_000,
             gc_grace_ns: 600 * 1_000_000_000,

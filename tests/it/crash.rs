@@ -146,4 +146,17 @@ async fn damage_is_told_in_the_answers_that_it_concerns() {
         let answer = server.json(&path).await;
         assert!(answer.to_string().contains("damaged"), "{path}: {answer}");
     }
+    // Where it is not found it may be in what could not be read.
+    let unknown = "0102030405060708090a0b0c0d0e0f10";
+    let (status, answer) = server.get(&format!("/ds/jaeger/api/traces/{unknown}")).await;
+    assert!(status == 404 && answer.contains("damaged"), "{status} {answer}");
+    for path in [
+        format!("/ds/tempo/api/traces/{unknown}"),
+        format!("/ds/tempo/api/traces/{id}"),
+        "/api/services".to_owned(),
+    ] {
+        let answer = server.client.get(format!("{}{path}", server.http)).send().await.unwrap();
+        let warning = answer.headers().get("warning").map(|it| it.to_str().unwrap().to_owned());
+        assert!(warning.is_some_and(|it| it.contains("damaged")), "{path}");
+    }
 }

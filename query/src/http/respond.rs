@@ -8,12 +8,15 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use model::{ErrorId, Exceeded, Labels, Pressure};
-use storage::{Budget, ErrorKind, StorageError};
+use storage::{Budget, ErrorKind, Notices, StorageError};
 
 use super::Query;
 use super::stats::Stats;
 use crate::Source;
 use crate::turns::Turn;
+
+/// A longer list of notices is cut. Units: bytes.
+const WARNING_BYTES_MAX: usize = 1024;
 
 /// A response of JSON text.
 pub(crate) fn json(status: StatusCode, body: String) -> Response {
@@ -210,6 +213,30 @@ pub(crate) async fn run_within<T: Send + 'static>(
     let Some(timeout) = timeout else { return work.await };
     // `work` is dropped after the reason is known.
     tokio::time::timeout(timeout, work).await.unwrap_or_else(|_elapsed| Err(budget.time_out()))
+}
+
+/// Says in the header `Warning` what an answer lacks, where its form has no place for that.
+pub(crate) fn with_warning(mut response: Response, notices: &Notices) -> Response {
+    if let Some(warning) = warning(notices) {
+        response.headers_mut().insert(header::WARNING, warning);
+    }
+    response
+}
+
+/// The notices as one `warn-code warn-agent warn-text` (RFC 7234, 5.5).
+pub(super) fn warning(notices: &Notices) -> Option<HeaderValue> {
+    let unread = notices.unread.iter().map(|part| format!("{} not read: {}", part.name, part.why));
+    let texts: Vec<String> = notices.warnings.iter().cloned().chain(unread).collect();
+    if texts.is_empty() {
+        return None;
+    }
+    let printable = |c: char| match c {
+        '"' | '\\' => '\'',
+        ' '..='~' => c,
+        _ => '?',
+    };
+    let text: String = texts.join("; ").chars().map(printable).take(WARNING_BYTES_MAX).collect();
+    HeaderValue::try_from(format!("199 tercet \"{text}\"")).ok()
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use storage::{Notices, StorageError};
 use super::Query;
 use super::lookup::status_of;
 use super::params::{BadRequest, Params};
-use super::respond;
+use super::respond::{self, with_warning};
 use crate::traces::assemble::{self, Span};
 use crate::traces::id::parse_trace_id;
 use crate::traces::otlp;
@@ -113,18 +113,20 @@ pub(super) async fn trace_v1(
     request: Request<Body>,
 ) -> Response {
     let protobuf = wants_protobuf(request.headers());
-    let (spans, _notices) = match load(state, &id, request).await {
+    let (spans, notices) = match load(state, &id, request).await {
         Ok(found) => found,
         Err(response) => return *response,
     };
-    if spans.is_empty() {
-        return respond::text(StatusCode::NOT_FOUND, format!("trace not found: {id}"));
-    }
-    if protobuf {
-        return protobuf_response(otlp::to_protobuf(&spans));
-    }
-    let body = json!({ "batches": otlp::to_json(&spans) });
-    respond::json(StatusCode::OK, body.to_string())
+    let response = if spans.is_empty() {
+        respond::text(StatusCode::NOT_FOUND, format!("trace not found: {id}"))
+    } else if protobuf {
+        protobuf_response(otlp::to_protobuf(&spans))
+    } else {
+        let body = json!({ "batches": otlp::to_json(&spans) });
+        respond::json(StatusCode::OK, body.to_string())
+    };
+    // This form of an answer has no place for it.
+    with_warning(response, &notices)
 }
 
 fn protobuf_response(body: Vec<u8>) -> Response {

@@ -5,6 +5,7 @@
 //! are read and those that nothing replaces are taken in: data comes back rather than being lost,
 //! and retention or the next merge removes what should have been gone.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::StorageError;
@@ -124,7 +125,7 @@ async fn adopt(
     let complete: Vec<&Sidecar> = sidecars.values().filter(|sidecar| whole(sidecar)).collect();
     let replaced: BTreeSet<&String> =
         complete.iter().flat_map(|sidecar| &sidecar.replaces).collect();
-    let doubled = doubled(&complete);
+    let doubled = doubled(&complete, &replaced);
     // The sidecar alone is left of what was removed while siblings of it live on.
     let is_gone = |meta: &SegmentMeta| {
         let base = segment_base(meta);
@@ -154,25 +155,45 @@ async fn adopt(
     for id in superseded {
         found.state.segments.remove(&id);
     }
-    for sidecar in complete.iter().filter(|sidecar| sidecar.writer == writer) {
+    let is_ours =
+        |sidecar: &&&Sidecar| sidecar.writer == writer && !doubled.contains(&sidecar.meta.id);
+    for sidecar in complete.iter().filter(is_ours) {
         let marks = found.state.wal.entry(writer.to_owned()).or_default();
         let mark: &mut Watermark = marks.entry(sidecar.meta.signal.clone()).or_default();
-        if mark.sequence < sidecar.wal.sequence {
-            *mark = sidecar.wal.clone();
-        }
+        mark.join(&sidecar.wal);
     }
     Ok(adopted)
 }
 
 /// Segments of flushes that were made again: the first never came into the catalog, and its entries
-/// went from the log into the second.
-fn doubled(complete: &[&Sidecar]) -> BTreeSet<String> {
+/// went from the log into the second, or, after a start, into several. Of flushes that begin at the
+/// same watermark that one counts which a merge has read, or else which most others follow, each from
+/// where the one before it ended: together they may end where a single one would have.
+fn doubled(complete: &[&Sidecar], replaced: &BTreeSet<&String>) -> BTreeSet<String> {
     let mut last: BTreeMap<_, &Sidecar> = BTreeMap::new();
     let flushes = || {
         let begun = complete.iter().filter_map(|sidecar| Some((*sidecar, sidecar.from.as_ref()?)));
         begun.map(|(sidecar, from)| ((&sidecar.writer, &sidecar.meta.signal, from), sidecar))
     };
-    let rank = |sidecar: &Sidecar| (sidecar.wal.sequence, sidecar.siblings.iter().max().cloned());
+    let mut by_end: Vec<_> = flushes().collect();
+    let open = |mark: &Watermark| {
+        let lengths = mark.holes.iter().map(|(first, last)| last.saturating_sub(*first));
+        lengths.fold(0, |sum: u64, length| sum.saturating_add(length).saturating_add(1))
+    };
+    by_end.sort_by_key(|(_, sidecar)| (Reverse(sidecar.wal.sequence), open(&sidecar.wal)));
+    // How many flushes follow one another from a watermark on.
+    let mut following: BTreeMap<_, usize> = BTreeMap::new();
+    for ((writer, signal, from), sidecar) in by_end {
+        let after = following.get(&(writer, signal, &sidecar.wal)).copied().unwrap_or(0);
+        let most = following.entry((writer, signal, from)).or_default();
+        *most = (*most).max(after + 1);
+    }
+    let rank = |sidecar: &Sidecar| {
+        let end = (&sidecar.writer, &sidecar.meta.signal, &sidecar.wal);
+        let followers = following.get(&end).copied().unwrap_or(0);
+        let is_merged = sidecar.siblings.iter().any(|sibling| replaced.contains(sibling));
+        (is_merged, followers, sidecar.wal.sequence, sidecar.siblings.iter().max().cloned())
+    };
     for (key, sidecar) in flushes() {
         let held = last.entry(key).or_insert(sidecar);
         if rank(held) < rank(sidecar) {

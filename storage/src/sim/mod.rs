@@ -126,6 +126,7 @@ fn components(world: &Arc<World>, disk: &Arc<Disk>, bucket: Option<&Arc<Bucket>>
         files: Arc::clone(disk) as _,
         object_store: bucket.map(|bucket| Arc::clone(bucket) as _),
         threads: Threads::Inline(Arc::clone(world) as _),
+        faults: Arc::default(),
     }
 }
 
@@ -168,6 +169,10 @@ impl Run {
         options.disk_free_bytes_min = 0;
         if dice.one_in(6) {
             options.durability = Durability::Os;
+        }
+        if dice.one_in(3) {
+            // Replay puts each entry into a memtable of its own.
+            options.replay_memory_max = 0;
         }
         let ledger = Arc::new(Ledger::new(options.retention_ns));
         let disk = Disk::new(Arc::clone(&world), plan.mutation);

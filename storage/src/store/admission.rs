@@ -87,7 +87,7 @@ impl Admission {
                 tenant: None,
             }));
         }
-        let full = || self.memory() > core.options.memtable_bytes_max;
+        let full = || self.memory() > core.memtable_memory_max();
         if full() {
             let wait = async {
                 while full() {

@@ -14,7 +14,7 @@ use crate::store::core::{Counters, Origin, Output};
 use crate::store::engine::SignalEngine;
 use crate::store::shard::{Shard, Stage, Tenant};
 use crate::store::unavailable;
-use crate::{ErrorKind, StorageError};
+use crate::{ErrorKind, FaultPoint, StorageError};
 
 /// How often segments are looked at.
 const TICK: Duration = Duration::from_secs(5);
@@ -100,7 +100,9 @@ impl<E: SignalEngine> Shard<E> {
         }
         let ctx = self.core.encode_context(plan.level);
         let inputs = handles.clone();
+        let faults = Arc::clone(&self.core.components.faults);
         let merged = self.core.compaction_pool.run(move || {
+            faults.meet(FaultPoint::Merge);
             let opened: Result<Vec<_>, _> = inputs.iter().map(|handle| handle.get()).collect();
             E::merge(&opened?, &ctx)
         });

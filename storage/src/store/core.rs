@@ -17,6 +17,7 @@ use crate::segment::{
     EncodeContext, EncodedSegment, FileMeta, OpenSegment, SegmentHandle, SegmentMeta, SegmentSource,
 };
 use crate::store::admission::Admission;
+use crate::store::replay::CatchingUp;
 use crate::wal::Watermark;
 use crate::{Components, Options, Pool, StorageError};
 
@@ -63,6 +64,7 @@ pub(crate) struct Core {
     pub(crate) flush_pool: Pool,
     pub(crate) compaction_pool: Pool,
     pub(crate) id_fields: Arc<[String]>,
+    pub(crate) catching_up: CatchingUp,
     /// True when everybody is to stop.
     pub(crate) stop: watch::Sender<bool>,
     /// Memory of memtables was given back.

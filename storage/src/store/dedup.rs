@@ -118,6 +118,17 @@ impl Dedup {
         None
     }
 
+    /// Forgets a request whose entry in the log turns out to be damaged: a retry is to be stored.
+    pub(super) fn unlearn(&self, hash: RequestHash, sequence: u64) {
+        let mut known = self.known.lock();
+        if let Some(State::Kept(kept)) = known.states.get(&hash)
+            && *kept == sequence
+        {
+            known.states.remove(&hash);
+            known.order.retain(|kept| kept.sequence != sequence);
+        }
+    }
+
     /// Drops what is older than the window.
     pub(super) fn forget(&self, now_ns: i64) {
         self.known.lock().forget(now_ns.saturating_sub(self.window_ns));

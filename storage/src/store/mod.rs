@@ -14,6 +14,7 @@ mod flush;
 mod gc;
 mod identity;
 mod open;
+mod replay;
 mod shard;
 mod start;
 mod stats;

@@ -18,8 +18,8 @@ use crate::store::core::{Core, Counters};
 use crate::store::engine::SignalEngine;
 use crate::store::engines::{Logs, Metrics, Traces};
 use crate::store::identity;
+use crate::store::replay::{CatchingUp, Decoding, Unwrap};
 use crate::store::shard::Shard;
-use crate::store::start::Unwrap;
 use crate::store::{Replay, unavailable, versions};
 use crate::{Components, Options, Pool, StorageError, Store, Threads};
 
@@ -139,6 +139,7 @@ fn core(options: Options, components: Components, objects: Objects, catalog: Cat
         flush_pool: Pool::on(&components.threads, options.pool_threads),
         compaction_pool: Pool::on(&components.threads, 1),
         id_fields: options.id_fields.iter().map(plain).collect(),
+        catching_up: CatchingUp::default(),
         stop: watch::Sender::new(false),
         freed: Notify::new(),
         views_stale: AtomicBool::new(false),
@@ -159,12 +160,17 @@ pub(super) fn spawn<E: SignalEngine>(
     tasks: &mut Vec<JoinHandle<()>>,
 ) {
     let (starting, replay) = (Arc::clone(shard), Arc::clone(replay));
+    shard.core.catching_up.begin();
     tasks.push(match &shard.core.components.threads {
         Threads::Real => {
             let runtime = tokio::runtime::Handle::current();
-            tokio::task::spawn_blocking(move || starting.start(replay.as_ref(), unwrap, &runtime))
+            tokio::task::spawn_blocking(move || {
+                starting.start(&Decoding { replay: replay.as_ref(), unwrap }, &runtime);
+            })
         }
-        Threads::Inline(_) => tokio::spawn(starting.start_inline(replay, unwrap)),
+        Threads::Inline(_) => tokio::spawn(async move {
+            starting.start_inline(Decoding { replay: replay.as_ref(), unwrap }).await;
+        }),
     });
     tasks.push(tokio::spawn(Arc::clone(shard).flush_when_due()));
     tasks.push(tokio::spawn(Arc::clone(shard).compact_when_due()));

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use model::{LimitsOf, Rejections, TenantId, Wire};
 use parking_lot::{Mutex, RwLock};
@@ -52,11 +52,15 @@ pub(super) struct Shard<E: SignalEngine> {
     pub(super) flushing: tokio::sync::Mutex<()>,
     /// Held while segments are merged.
     pub(super) compacting: tokio::sync::Mutex<()>,
+    /// Memtables that cannot become segments: they are kept in memory and in the log.
+    pub(super) set_aside: AtomicU64,
     pub(super) wake: Notify,
     pub(super) stage: watch::Sender<Stage>,
     /// Since the last freeze. Units: bytes.
     pub(super) unflushed_bytes: AtomicU64,
     pub(super) active_memory: AtomicI64,
+    /// Of all memtables, frozen ones included. Units: bytes.
+    pub(super) memory: AtomicI64,
     /// Monotonic time of the first batch since the last freeze, 0 where there was none.
     pub(super) oldest_ns: AtomicU64,
     /// Parts of the log that could not be read.
@@ -88,6 +92,10 @@ pub(super) struct Slot<E: SignalEngine> {
     pub(super) appends: AtomicU64,
     pub(super) memory: AtomicUsize,
     unmeasured: AtomicUsize,
+    /// The entries of the log that it holds, as closed ranges.
+    pub(super) sequences: Mutex<Vec<(u64, u64)>>,
+    /// How often it could not become a segment because of a panic.
+    pub(super) panics: AtomicU32,
 }
 
 impl<E: SignalEngine> Slot<E> {
@@ -98,7 +106,17 @@ impl<E: SignalEngine> Slot<E> {
             appends: AtomicU64::new(0),
             memory: AtomicUsize::new(0),
             unmeasured: AtomicUsize::new(MEASURE_BYTES),
+            sequences: Mutex::default(),
+            panics: AtomicU32::new(0),
         })
+    }
+
+    fn note(&self, sequence: u64) {
+        let mut sequences = self.sequences.lock();
+        match sequences.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(sequence) => *last = sequence,
+            _ => sequences.push((sequence, sequence)),
+        }
     }
 }
 
@@ -115,10 +133,12 @@ impl<E: SignalEngine> Shard<E> {
             frozen: Mutex::default(),
             flushing: tokio::sync::Mutex::default(),
             compacting: tokio::sync::Mutex::default(),
+            set_aside: AtomicU64::new(0),
             wake: Notify::new(),
             stage: watch::Sender::new(Stage::Scanning),
             unflushed_bytes: AtomicU64::new(0),
             active_memory: AtomicI64::new(0),
+            memory: AtomicI64::new(0),
             oldest_ns: AtomicU64::new(0),
             unread: Mutex::default(),
             unmergeable: Mutex::default(),
@@ -293,6 +313,7 @@ impl<E: SignalEngine> Shard<E> {
         let rejections = E::append(&slot.memtable, batch, logged.received_ns, logged.append);
         slot.received_max_ns.fetch_max(logged.received_ns, Ordering::Relaxed);
         slot.appends.fetch_add(1, Ordering::Relaxed);
+        slot.note(logged.sequence);
         self.wal.applied(logged.sequence);
         if let Some(claim) = claim {
             claim.keep(logged.received_ns, logged.sequence);
@@ -324,6 +345,11 @@ impl<E: SignalEngine> Shard<E> {
         let grown = now as i64 - before as i64;
         self.core.admission.add_memory(grown);
         self.active_memory.fetch_add(grown, Ordering::Relaxed);
+        self.memory.fetch_add(grown, Ordering::Relaxed);
+    }
+
+    pub(super) fn memory(&self) -> u64 {
+        u64::try_from(self.memory.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     pub(super) fn active_memory(&self) -> u64 {

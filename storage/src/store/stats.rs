@@ -118,6 +118,20 @@ fn whole(out: &mut StoreStats, store: &Store) {
     for (name, counter) in plain {
         out.counter(name, Vec::new(), load(counter));
     }
+    let set_aside = [&store.metrics.set_aside, &store.logs.set_aside, &store.traces.set_aside];
+    for (signal, count) in Signal::ALL.into_iter().zip(set_aside) {
+        let labels = vec![("signal", signal.as_str().to_owned())];
+        out.gauge("memtables_set_aside", labels, load(count));
+    }
+    let unmergeable = [
+        store.metrics.unmergeable.lock().len(),
+        store.logs.unmergeable.lock().len(),
+        store.traces.unmergeable.lock().len(),
+    ];
+    for (signal, count) in Signal::ALL.into_iter().zip(unmergeable) {
+        let labels = vec![("signal", signal.as_str().to_owned())];
+        out.gauge("segments_unmergeable", labels, count as f64);
+    }
     let (commits, conflicts) = core.catalog.counts();
     out.counter("catalog_commits_total", Vec::new(), commits as f64);
     out.counter("catalog_conflicts_total", Vec::new(), conflicts as f64);

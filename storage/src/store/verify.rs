@@ -12,7 +12,7 @@ use crate::segment::SegmentMeta;
 use crate::store::core::segment_base;
 use crate::store::dedup::Dedup;
 use crate::store::identity::Identity;
-use crate::wal::{Wal, Watermark};
+use crate::wal::{Depth, Wal, Watermark};
 use crate::{Clock, Components, Options, Random, StorageError};
 
 /// The kinds of files that a store is made of.
@@ -158,7 +158,8 @@ async fn logs(
         let name = signal.as_str();
         let mark = marks.get(name).cloned().unwrap_or_default();
         let wal = Wal::new(signal, options, components);
-        let scan = components.threads.blocking(move || wal.scan(&mark, None)).await?;
+        let scan =
+            components.threads.blocking(move || wal.scan(&mark, None, Depth::Bodies)).await?;
         for file in scan.files() {
             verified.count(FileKind::Log, usize::try_from(file.bytes).unwrap_or(usize::MAX));
         }

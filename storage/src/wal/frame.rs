@@ -43,7 +43,7 @@ impl FileHeader {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Option<FileHeader> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<FileHeader> {
         let header = bytes.get(..FILE_HEADER_BYTES)?;
         let (body, crc) = header.split_at(28);
         if !body.starts_with(&FILE_MAGIC) || crc != crc32fast::hash(body).to_le_bytes() {
@@ -100,6 +100,20 @@ pub(super) struct Frame {
     pub(super) encoding: Encoding,
     /// Where the body lies in the file.
     pub(super) payload: Range<usize>,
+    /// Of the tenant's name and the body.
+    content_crc: u32,
+}
+
+impl Frame {
+    /// Where the tenant's name and the body lie in the file.
+    pub(super) fn content(&self) -> Range<usize> {
+        self.payload.start - self.tenant.as_str().len()..self.payload.end
+    }
+
+    /// Whether these bytes are the tenant's name and the body as they were written.
+    pub(super) fn is_whole(&self, content: &[u8]) -> bool {
+        crc32fast::hash(content) == self.content_crc
+    }
 }
 
 /// What a file's bytes hold.
@@ -208,37 +222,52 @@ fn parse(bytes: &[u8], at: usize, salt: u64) -> Parsed {
 }
 
 fn frame_of(bytes: &[u8], at: usize, fields: &[u8]) -> Option<Parsed> {
-    let payload_bytes = u32_at(fields, 0)? as usize;
-    let payload_crc = u32_at(fields, 4)?;
-    let tenant_bytes = usize::from(*fields.get(10)?);
-    if payload_bytes > PAYLOAD_BYTES_MAX {
-        return None;
-    }
-    let tenant_start = at + FRAME_HEADER_BYTES;
-    let start = tenant_start + tenant_bytes;
-    let end = start + payload_bytes;
-    let Some(content) = bytes.get(tenant_start..end) else {
+    let lengths = Lengths::of(fields)?;
+    let start = at + FRAME_HEADER_BYTES;
+    let end = start + lengths.tenant_bytes + lengths.payload_bytes;
+    let Some(content) = bytes.get(start..end) else {
         return Some(Parsed::Damaged(bytes.len()));
     };
-    if crc32fast::hash(content) != payload_crc {
-        return Some(Parsed::Damaged(end));
+    let whole = frame_with(fields, at, content).filter(|frame| frame.is_whole(content));
+    Some(whole.map_or(Parsed::Damaged(end), Parsed::Frame))
+}
+
+/// What follows a frame's header.
+struct Lengths {
+    tenant_bytes: usize,
+    payload_bytes: usize,
+}
+
+impl Lengths {
+    fn of(fields: &[u8]) -> Option<Lengths> {
+        let payload_bytes = u32_at(fields, 0)? as usize;
+        let tenant_bytes = usize::from(*fields.get(10)?);
+        (payload_bytes <= PAYLOAD_BYTES_MAX).then_some(Lengths { tenant_bytes, payload_bytes })
     }
-    let tenant = std::str::from_utf8(content.get(..tenant_bytes)?).ok();
-    let tenant = tenant.and_then(|name| TenantId::parse(name).ok());
-    let protocol = Protocol::from_number(*fields.get(8)?);
-    let encoding = Encoding::from_number(*fields.get(9)?);
-    let (Some(tenant), Some(protocol), Some(encoding)) = (tenant, protocol, encoding) else {
-        return Some(Parsed::Damaged(end));
-    };
-    Some(Parsed::Frame(Frame {
+}
+
+/// The frame whose header lies at `at` of a file and at the start of `bytes`, which hold the tenant's
+/// name as well; the body is not looked at.
+pub(super) fn frame_headed(bytes: &[u8], at: usize, salt: u64) -> Option<Frame> {
+    frame_with(header_at(bytes, 0, salt)?, at, bytes.get(FRAME_HEADER_BYTES..)?)
+}
+
+/// The frame at `at` whose header holds `fields`, and whose content begins with `content`; the
+/// content's checksum is not looked at.
+fn frame_with(fields: &[u8], at: usize, content: &[u8]) -> Option<Frame> {
+    let Lengths { tenant_bytes, payload_bytes } = Lengths::of(fields)?;
+    let tenant = std::str::from_utf8(content.get(..tenant_bytes)?).ok()?;
+    let start = at + FRAME_HEADER_BYTES + tenant_bytes;
+    Some(Frame {
         sequence: u64_at(fields, 16)?,
         received_ns: u64_at(fields, 24)?.cast_signed(),
         body_hash: u128::from(u64_at(fields, 32)?) | u128::from(u64_at(fields, 40)?) << 64,
-        tenant,
-        protocol,
-        encoding,
-        payload: start..end,
-    }))
+        tenant: TenantId::parse(tenant).ok()?,
+        protocol: Protocol::from_number(*fields.get(8)?)?,
+        encoding: Encoding::from_number(*fields.get(9)?)?,
+        payload: start..start + payload_bytes,
+        content_crc: u32_at(fields, 4)?,
+    })
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

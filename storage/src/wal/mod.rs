@@ -11,6 +11,7 @@ mod frame;
 #[cfg(feature = "fuzzing")]
 mod heal;
 mod replay;
+mod skim;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -32,7 +33,7 @@ use crate::{Components, Durability, ErrorKind, Options, StorageError, Threads};
 pub(crate) use frame::LOG_VERSION;
 #[cfg(feature = "fuzzing")]
 pub(crate) use heal::{frames_in, heal};
-pub(crate) use replay::{LogScan, Replayed};
+pub(crate) use replay::{Depth, Piece, Replayed};
 
 /// Requests that wait for the writer may keep this much. Units: bytes.
 const QUEUE_BYTES_MAX: u64 = 256 << 20;
@@ -65,6 +66,47 @@ impl Watermark {
     pub(crate) fn covers(&self, sequence: u64) -> bool {
         sequence <= self.sequence
             && !self.holes.iter().any(|(first, last)| (*first..=*last).contains(&sequence))
+    }
+
+    /// Takes out closed ranges that are not in segments after all.
+    pub(crate) fn exclude(&mut self, ranges: &[(u64, u64)]) {
+        let mut holes = std::mem::take(&mut self.holes);
+        holes.extend(ranges.iter().filter(|(first, _)| *first <= self.sequence));
+        holes.sort_unstable();
+        for (first, last) in holes {
+            let last = last.min(self.sequence);
+            match self.holes.last_mut() {
+                Some(hole) if first <= hole.1.saturating_add(1) => hole.1 = hole.1.max(last),
+                _ => self.holes.push((first, last)),
+            }
+        }
+    }
+
+    /// Covers what `other` covers as well.
+    pub(crate) fn join(&mut self, other: &Watermark) {
+        let sequence = self.sequence.max(other.sequence);
+        let (ours, theirs) = (self.missing(sequence), other.missing(sequence));
+        self.sequence = sequence;
+        self.holes.clear();
+        let (mut ours, mut theirs) = (ours.iter().peekable(), theirs.iter().peekable());
+        while let (Some(&&(first, last)), Some(&&(other_first, other_last))) =
+            (ours.peek(), theirs.peek())
+        {
+            let (from, to) = (first.max(other_first), last.min(other_last));
+            if from <= to {
+                self.holes.push((from, to));
+            }
+            let _done = if last < other_last { ours.next() } else { theirs.next() };
+        }
+    }
+
+    /// Closed ranges up to `sequence` that are not covered.
+    fn missing(&self, sequence: u64) -> Vec<(u64, u64)> {
+        let mut missing = self.holes.clone();
+        if self.sequence < sequence {
+            missing.push((self.sequence + 1, sequence));
+        }
+        missing
     }
 
     /// Whether all entries of a closed range are in segments. A range that ends before it starts
@@ -263,6 +305,13 @@ impl Wal {
     /// The entry's batch is in a memtable.
     pub(crate) fn applied(&self, sequence: u64) {
         self.shared.queue.lock().outstanding.remove(&sequence);
+    }
+
+    /// Entries, in closed ranges, that are in a memtable which cannot become a segment: no watermark
+    /// covers them from now on.
+    pub(crate) fn withhold(&self, ranges: &[(u64, u64)]) {
+        let mut queue = self.shared.queue.lock();
+        queue.outstanding.extend(ranges.iter().flat_map(|(first, last)| *first..=*last));
     }
 
     /// What the memtables hold at this moment. The caller keeps batches from being applied.

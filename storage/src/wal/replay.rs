@@ -1,19 +1,37 @@
 //! Reading the log at start: what is whole is replayed, what is damaged is copied aside and told.
 //!
+//! First the headers ([`Wal::scan`]), so that writes can be taken; then, piece by piece, the bodies
+//! ([`Wal::read`]).
+//!
 //! A torn tail (bytes behind the last whole frame of a file that nothing continues) is the normal
 //! trace of a crash: those bytes were never acknowledged. Anything else that is no frame is damage:
 //! the records before and after it are kept, the bytes go to `quarantine/`, and nothing is deleted.
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use model::{TenantId, Wire};
 
 use crate::wal::frame::{self, Frame, Scan};
+use crate::wal::skim::{Skim, skim};
 use crate::wal::{LogFile, Wal, WalStats, Watermark};
-use crate::{StorageError, UnreadPart};
+use crate::{FileEntry, StorageError, UnreadPart};
+
+/// Entries that are read at once have this much together, but for a single one that has more.
+/// Units: bytes.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// How closely a log is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Bodies are read only where the end of a write may lie that failed.
+    Headers,
+    /// Every byte.
+    Bodies,
+}
 
 /// What a log holds, before anything of it is decoded.
 #[derive(Debug, Default)]
@@ -49,17 +67,55 @@ struct ScannedFile {
     frames: Vec<Frame>,
 }
 
+/// Entries that lie one after the other in a file.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    path: Arc<Path>,
+    frames: Vec<Frame>,
+}
+
 /// An entry to be decoded again.
 #[derive(Debug)]
 pub(crate) struct Replayed {
     pub(crate) sequence: u64,
     pub(crate) tenant: TenantId,
     pub(crate) wire: Wire,
+    pub(crate) body_hash: u128,
+    /// Its bytes are not those that were written.
+    pub(crate) damaged: Option<Damaged>,
+}
+
+/// Where in the log a damaged entry lies.
+#[derive(Debug)]
+pub(crate) struct Damaged {
+    file: Arc<Path>,
+    range: Range<usize>,
 }
 
 impl LogScan {
     pub(crate) fn files(&self) -> Vec<LogFile> {
         self.files.iter().map(|scanned| scanned.file.clone()).collect()
+    }
+
+    /// Everything that is not in segments, in order of sequence.
+    pub(crate) fn into_pieces(self) -> Vec<Piece> {
+        let mut pieces: Vec<Piece> = Vec::new();
+        for scanned in self.files {
+            let path: Arc<Path> = scanned.file.path.into();
+            // Where a piece that begins here may end.
+            let mut limit = 0;
+            for frame in scanned.frames {
+                let content = frame.content();
+                match pieces.last_mut().filter(|_| content.end <= limit) {
+                    Some(piece) => piece.frames.push(frame),
+                    None => {
+                        limit = content.start.saturating_add(PIECE_BYTES);
+                        pieces.push(Piece { path: Arc::clone(&path), frames: vec![frame] });
+                    }
+                }
+            }
+        }
+        pieces
     }
 }
 
@@ -72,25 +128,50 @@ impl Wal {
         &self,
         watermark: &Watermark,
         quarantine: Option<&Path>,
+        depth: Depth,
     ) -> Result<LogScan, StorageError> {
-        let disk = &self.shared.components.files;
+        let disk = self.shared.components.files.as_ref();
         let listed = disk
             .list(self.path())
             .map_err(|error| StorageError::io(self.path().display(), error))?;
         let mut found = LogScan { next_sequence: watermark.sequence + 1, ..LogScan::default() };
         let mut before = Before { last_sequence: watermark.sequence, tail: None };
-        let mut named = listed.iter().filter_map(|entry| Some((entry, parse_name(&entry.name)?)));
-        let mut next = named.next();
-        while let Some((entry, (first_sequence, salt))) = next {
-            next = named.next();
+        let named: Vec<_> =
+            listed.iter().filter_map(|entry| Some((entry, parse_name(&entry.name)?))).collect();
+        let mut skims: Vec<Option<Skim>> = match depth {
+            Depth::Bodies => Vec::new(),
+            Depth::Headers => {
+                let of = |(entry, (_, salt)): &(&FileEntry, (u64, u64))| {
+                    let path = self.path().join(&entry.name);
+                    // A file that cannot be read is met again below.
+                    skim(disk, &path, entry.bytes, *salt).ok().flatten()
+                };
+                named.iter().map(of).collect()
+            }
+        };
+        for (index, &(entry, (first_sequence, salt))) in named.iter().enumerate() {
+            let next = skims.get(index + 1).and_then(Option::as_ref);
+            let is_whole = |skim: &Skim| next.is_some_and(|next| skim.is_continued_by(next));
+            let is_skimmed = skims.get(index).and_then(Option::as_ref).is_some_and(is_whole);
+            // Its header is looked at once more, by the file before this one, which is done.
+            let skimmed = skims.get_mut(index).and_then(|skim| skim.take_if(|_| is_skimmed));
             let path = self.path().join(&entry.name);
+            if let Some(skimmed) = skimmed {
+                let scan = skimmed.into_scan();
+                let judged = Judged { name: &entry.name, first_sequence, watermark };
+                self.judge(&mut found, &mut before, &judged, &scan);
+                before.follow(first_sequence, &entry.name, &scan);
+                found.take(path, first_sequence, scan, watermark);
+                continue;
+            }
             let bytes = match disk.read(&path) {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     self.damage(&mut found, &entry.name, format!("cannot be read: {error}"));
                     // Where none follows, as many entries as it has room for.
                     let most = entry.bytes / frame::FRAME_HEADER_BYTES as u64;
-                    let limit = next.map_or(first_sequence.saturating_add(most), |next| next.1.0);
+                    let next = named.get(index + 1).map(|next| next.1.0);
+                    let limit = next.unwrap_or(first_sequence.saturating_add(most));
                     found.take_unread(path, (first_sequence, limit), entry.bytes, watermark);
                     before = Before { last_sequence: u64::MAX, tail: None };
                     continue;
@@ -103,21 +184,10 @@ impl Wal {
                 self.keep_aside(quarantine, &entry.name, &bytes, range);
             }
             for range in &scan.damaged {
-                let why = format!(
-                    "{} damaged bytes at offset {}{}",
-                    range.len(),
-                    range.start,
-                    lost_in(&scan.frames, range)
-                );
+                let why = damage_text(range, &lost_in(&scan.frames, range));
                 self.damage(&mut found, &entry.name, why);
             }
-            before.last_sequence = scan
-                .frames
-                .last()
-                .map_or(before.last_sequence.max(first_sequence.saturating_sub(1)), |frame| {
-                    frame.sequence
-                });
-            before.tail = scan.tail.clone().map(|tail| (entry.name.clone(), tail));
+            before.follow(first_sequence, &entry.name, &scan);
             found.take(path, first_sequence, scan, watermark);
         }
         if let Some((name, tail)) = before.tail {
@@ -153,9 +223,26 @@ impl Wal {
     }
 
     fn damage(&self, found: &mut LogScan, name: &str, why: String) {
+        found.unread.push(self.note_damage(name, why));
+    }
+
+    fn note_damage(&self, name: &str, why: String) -> UnreadPart {
         tracing::error!(file = name, %why, "the log is damaged");
         WalStats::add(&self.shared.stats.corruptions, 1);
-        found.unread.push(UnreadPart { name: name.to_owned(), why });
+        UnreadPart { name: name.to_owned(), why }
+    }
+
+    /// Copies an entry aside whose bytes are not those that were written, and says what is missing.
+    pub(crate) fn set_aside_damaged(
+        &self,
+        entry: &Replayed,
+        quarantine: &Path,
+    ) -> Option<UnreadPart> {
+        let Damaged { file, range } = entry.damaged.as_ref()?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        self.keep_bytes(Some(quarantine), &name, Some(&entry.wire.bytes), range);
+        let lost = format!(": entries {0} to {0}", entry.sequence);
+        Some(self.note_damage(&name, damage_text(range, &lost)))
     }
 
     fn keep_aside(
@@ -165,7 +252,17 @@ impl Wal {
         bytes: &[u8],
         range: &Range<usize>,
     ) {
-        let (Some(folder), Some(damaged)) = (quarantine, bytes.get(range.clone())) else { return };
+        self.keep_bytes(quarantine, name, bytes.get(range.clone()), range);
+    }
+
+    fn keep_bytes(
+        &self,
+        quarantine: Option<&Path>,
+        name: &str,
+        damaged: Option<&[u8]>,
+        range: &Range<usize>,
+    ) {
+        let (Some(folder), Some(damaged)) = (quarantine, damaged) else { return };
         let files = &self.shared.components.files;
         let path = folder.join(format!("{name}.{}-{}", range.start, range.end));
         let kept = files.create_folder(folder).and_then(|()| {
@@ -182,43 +279,36 @@ impl Wal {
         }
     }
 
-    /// Hands every entry of `scan` that is not in segments to `visit`, in order of sequence.
-    pub(crate) fn replay(
-        &self,
-        scan: LogScan,
-        mut visit: impl FnMut(Replayed),
-    ) -> Result<(), StorageError> {
-        let disk = &self.shared.components.files;
-        let mut outcome = Ok(());
-        for scanned in scan.files {
-            if scanned.frames.is_empty() {
-                continue;
+    /// Reads a piece of the log.
+    ///
+    /// Errors: Io; its entries stay outstanding, so that the next start tries again.
+    pub(crate) fn read(&self, piece: Piece) -> Result<Vec<Replayed>, StorageError> {
+        let Piece { path, frames } = piece;
+        let (Some(first), Some(last)) = (frames.first(), frames.last()) else {
+            return Ok(Vec::new());
+        };
+        let start = first.content().start;
+        let mut bytes = vec![0; last.payload.end.saturating_sub(start)];
+        let files = &self.shared.components.files;
+        files.read_at(&path, start as u64, &mut bytes).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => {
+                StorageError::corrupt(path.display(), "it has become shorter")
             }
-            let path = &scanned.file.path;
-            let bytes = match disk.read(path) {
-                Ok(bytes) => Bytes::from(bytes),
-                // Its entries stay outstanding: the next start tries again.
-                Err(error) => {
-                    outcome = Err(StorageError::io(path.display(), error));
-                    continue;
-                }
-            };
-            for frame in scanned.frames {
-                let Frame { sequence, received_ns, tenant, protocol, encoding, payload, .. } =
-                    frame;
-                if payload.end > bytes.len() {
-                    outcome = Err(StorageError::corrupt(path.display(), "it has become shorter"));
-                    break;
-                }
-                let bytes = bytes.slice(payload);
-                visit(Replayed {
-                    sequence,
-                    tenant,
-                    wire: Wire { protocol, encoding, bytes, received_ns },
-                });
-            }
-        }
-        outcome
+            _ => StorageError::io(path.display(), error),
+        })?;
+        let bytes = Bytes::from(bytes);
+        let entry = |frame: Frame| {
+            let content = frame.content();
+            let range = content.start - start..content.end - start;
+            let is_whole = bytes.get(range.clone()).is_some_and(|bytes| frame.is_whole(bytes));
+            let damaged =
+                (!is_whole).then(|| Damaged { file: Arc::clone(&path), range: content.clone() });
+            let wire_range = if is_whole { frame.payload.start - start..range.end } else { range };
+            let Frame { sequence, received_ns, body_hash, tenant, protocol, encoding, .. } = frame;
+            let wire = Wire { protocol, encoding, bytes: bytes.slice(wire_range), received_ns };
+            Replayed { sequence, tenant, wire, body_hash, damaged }
+        };
+        Ok(frames.into_iter().map(entry).collect())
     }
 
     /// Damage found so far.
@@ -237,6 +327,14 @@ struct Judged<'a> {
 struct Before {
     last_sequence: u64,
     tail: Option<(String, Range<usize>)>,
+}
+
+impl Before {
+    fn follow(&mut self, first_sequence: u64, name: &str, scan: &Scan) {
+        let empty = self.last_sequence.max(first_sequence.saturating_sub(1));
+        self.last_sequence = scan.frames.last().map_or(empty, |frame| frame.sequence);
+        self.tail = scan.tail.clone().map(|tail| (name.to_owned(), tail));
+    }
 }
 
 impl LogScan {
@@ -283,6 +381,10 @@ impl LogScan {
         let file = LogFile { path, first_sequence, last_sequence, bytes };
         self.files.push(ScannedFile { file, frames });
     }
+}
+
+fn damage_text(range: &Range<usize>, lost: &str) -> String {
+    format!("{} damaged bytes at offset {}{lost}", range.len(), range.start)
 }
 
 /// The numbers of the entries that a damaged range held, in words; nothing where it held none.

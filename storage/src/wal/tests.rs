@@ -10,7 +10,8 @@ use proptest::prelude::*;
 
 use crate::fakes::{FakeClock, FakeRandom, FaultyFiles, components};
 use crate::wal::frame::{self, FILE_HEADER_BYTES, FileHeader, put_frame_header};
-use crate::wal::{Entry, LogScan, Wal, Watermark};
+use crate::wal::replay::LogScan;
+use crate::wal::{Depth, Entry, Replayed, Wal, Watermark};
 use crate::{Components, ErrorKind, Options};
 
 fn entry(number: u64, bytes: usize) -> Entry {
@@ -49,9 +50,11 @@ fn options(folder: &Path) -> Options {
 }
 
 fn sequences(wal: &Wal, scan: LogScan) -> Vec<u64> {
-    let mut found = Vec::new();
-    wal.replay(scan, |entry| found.push(entry.sequence)).unwrap();
-    found
+    replayed(wal, scan).iter().map(|entry| entry.sequence).collect()
+}
+
+fn replayed(wal: &Wal, scan: LogScan) -> Vec<Replayed> {
+    scan.into_pieces().into_iter().flat_map(|piece| wal.read(piece).unwrap()).collect()
 }
 
 #[test]
@@ -77,8 +80,12 @@ fn a_cut_log_followed_by_reserved_zeros_counts_one_torn_tail_and_goes_on() {
         let mut torn = bytes[..cut].to_vec();
         torn.resize(16 << 10, 0);
         std::fs::write(wal.path().join("00000000000000000001-0000000000000009.log"), torn).unwrap();
-        let scan =
-            wal.scan(&Watermark::default(), Some(&folder.path().join("quarantine"))).unwrap();
+        let scan = wal.scan(
+            &Watermark::default(),
+            Some(&folder.path().join("quarantine")),
+            Depth::Headers,
+        );
+        let scan = scan.unwrap();
         let whole = ends.iter().filter(|end| **end <= cut).count() as u64;
         assert_eq!(scan.next_sequence, whole + 1);
         assert!(scan.unread.is_empty(), "a torn tail is no damage");
@@ -147,17 +154,99 @@ async fn entries_come_back_as_they_were_logged_over_several_files() {
     assert!(syncs < 200, "{syncs} syncs for 200 entries");
     wal.stop();
     let again = Wal::new(Signal::Logs, &options, &components(2));
-    let scan = again.scan(&Watermark::default(), None).unwrap();
+    let scan = again.scan(&Watermark::default(), None, Depth::Headers).unwrap();
     assert!(scan.files().len() > 3, "several files");
     assert_eq!((scan.torn.len(), again.corruptions(), scan.next_sequence), (0, 0, 201));
-    let mut found = Vec::new();
-    again.replay(scan, |replayed| found.push(replayed)).unwrap();
+    let found = replayed(&again, scan);
     assert!(found.iter().map(|replayed| replayed.sequence).eq(1..=200));
     let original = entry(0, 0);
     assert!(found.iter().all(|replayed| replayed.tenant == original.tenant
         && replayed.wire.protocol == original.wire.protocol
         && replayed.wire.encoding == original.wire.encoding
         && replayed.wire.bytes.len() == 2000));
+}
+
+#[test]
+fn what_is_excluded_from_a_watermark_is_not_covered() {
+    let mut watermark = Watermark { sequence: 20, holes: vec![(3, 4), (9, 9)] };
+    watermark.exclude(&[(5, 6), (8, 8), (15, 15), (19, 25), (30, 31)]);
+    assert_eq!(watermark.holes, [(3, 6), (8, 9), (15, 15), (19, 20)]);
+    watermark.exclude(&[(1, 18)]);
+    assert_eq!(watermark, Watermark { sequence: 20, holes: vec![(1, 20)] });
+    assert!(!watermark.covers_all(10, 12));
+}
+
+#[test]
+fn two_watermarks_cover_together_what_either_covers() {
+    let check = |one: (u64, &[(u64, u64)]), other: (u64, &[(u64, u64)])| {
+        let mark =
+            |(sequence, holes): (u64, &[(u64, u64)])| Watermark { sequence, holes: holes.to_vec() };
+        let (one, other) = (mark(one), mark(other));
+        let mut both = one.clone();
+        both.join(&other);
+        for sequence in 1..40 {
+            let wanted = one.covers(sequence) || other.covers(sequence);
+            assert_eq!(both.covers(sequence), wanted, "{sequence} of {one:?} and {other:?}");
+        }
+        let mut again = other;
+        again.join(&one);
+        assert_eq!(again, both);
+    };
+    check((10, &[(2, 10)]), (10, &[(3, 10)]));
+    check((10, &[(2, 4), (6, 9)]), (12, &[(1, 2), (4, 7), (11, 11)]));
+    check((0, &[]), (5, &[(2, 2)]));
+    check((30, &[(1, 30)]), (20, &[(5, 6), (8, 20)]));
+    check((7, &[]), (7, &[]));
+}
+
+#[test]
+fn a_scan_of_headers_finds_what_a_scan_of_everything_finds() {
+    let folder = tempfile::tempdir().unwrap();
+    let wal = Wal::new(Signal::Logs, &options(folder.path()), &components(1));
+    std::fs::create_dir_all(wal.path()).unwrap();
+    let (mut next, mut damaged_at) = (1, 0);
+    for (salt, body_bytes) in [(1, 40), (2, 30_000), (3, 500), (4, 0), (5, 2000)] {
+        let header = FileHeader { salt, first_sequence: next, continues: salt > 1 };
+        let mut bytes = header.encode().to_vec();
+        let first = next;
+        while bytes.len() < 300 << 10 && next < first + 400 {
+            let entry = entry(next, body_bytes);
+            put_frame_header(&mut bytes, salt, next, &entry);
+            bytes.extend_from_slice(&entry.wire.bytes);
+            next += 1;
+        }
+        if salt == 2 {
+            damaged_at = bytes.len() - 1;
+        }
+        // What was reserved and not used.
+        bytes.resize(bytes.len() + 5000, 0);
+        let name = super::writer::file_name(first, salt);
+        std::fs::write(wal.path().join(name), bytes).unwrap();
+    }
+    let scan = |depth| wal.scan(&Watermark::default(), None, depth).unwrap();
+    let (headers, bodies) = (scan(Depth::Headers), scan(Depth::Bodies));
+    assert_eq!(headers.unread, []);
+    assert_eq!(headers.outstanding, bodies.outstanding);
+    assert_eq!(headers.next_sequence, next);
+    assert_eq!((headers.bytes, headers.entries), (bodies.bytes, bodies.entries));
+    let files = |scan: &LogScan| format!("{:?}", scan.files());
+    assert_eq!(files(&headers), files(&bodies));
+    assert_eq!(sequences(&wal, headers), (1..next).collect::<Vec<_>>());
+
+    // A body that is damaged since is met when it is read, and no other entry is lost with it.
+    let name = std::fs::read_dir(wal.path()).unwrap().map(|entry| entry.unwrap().path());
+    let path = name.into_iter().find(|path| path.to_string_lossy().ends_with("2.log")).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[damaged_at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let found = replayed(&wal, scan(Depth::Headers));
+    assert_eq!(found.len() as u64, next - 1);
+    let damaged: Vec<_> = found.iter().filter(|entry| entry.damaged.is_some()).collect();
+    assert_eq!(damaged.len(), 1);
+    let aside = folder.path().join("quarantine");
+    let told = wal.set_aside_damaged(damaged[0], &aside).unwrap();
+    assert!(told.why.contains(&format!("entries {0} to {0}", damaged[0].sequence)), "{told:?}");
+    assert_eq!(std::fs::read_dir(aside).unwrap().count(), 1);
 }
 
 fn open(options: &Options, files: Arc<FaultyFiles>) -> Wal {
@@ -188,7 +277,7 @@ async fn a_failed_sync_is_not_acknowledged_and_the_log_goes_on_in_a_new_file() {
         assert_eq!(wal.watermark().holes, [(1, 1), (3, 3)], "2 failed and is not outstanding");
         wal.stop();
         let again = Wal::new(Signal::Logs, &options, &components(4));
-        let scan = again.scan(&Watermark::default(), None).unwrap();
+        let scan = again.scan(&Watermark::default(), None, Depth::Headers).unwrap();
         assert_eq!(scan.unread, [], "nothing that was acknowledged is missing");
         let found = sequences(&again, scan);
         assert!(found.contains(&1) && found.contains(&3), "{kind}: {found:?}");
@@ -248,7 +337,7 @@ async fn a_missing_file_is_noticed() {
     let files = wal.shared.files.lock().clone();
     std::fs::remove_file(&files[1].path).unwrap();
     let again = Wal::new(Signal::Logs, &options, &components(4));
-    let scan = again.scan(&Watermark::default(), None).unwrap();
+    let scan = again.scan(&Watermark::default(), None, Depth::Headers).unwrap();
     assert_eq!(scan.unread.len(), 1, "{:?}", scan.unread);
     assert!(scan.unread[0].why.contains("entries 2 to 2"), "{:?}", scan.unread);
     assert_eq!(sequences(&again, scan), [1, 3, 4]);
@@ -270,7 +359,7 @@ async fn a_file_that_cannot_be_read_at_start_keeps_its_numbers() {
     let mut parts = components(4);
     parts.files = files;
     let again = Wal::new(Signal::Logs, &options, &parts);
-    let scan = again.scan(&Watermark::default(), None).unwrap();
+    let scan = again.scan(&Watermark::default(), None, Depth::Headers).unwrap();
     assert_eq!(scan.unread.len(), 1, "{:?}", scan.unread);
     assert!(scan.next_sequence > 3, "number 3 may be in it: {}", scan.next_sequence);
     let outstanding = scan.outstanding.clone();
@@ -283,7 +372,7 @@ async fn a_file_that_cannot_be_read_at_start_keeps_its_numbers() {
     again.truncate(&watermark, false).unwrap();
     again.stop();
     let whole = Wal::new(Signal::Logs, &options, &components(5));
-    let scan = whole.scan(&watermark, None).unwrap();
+    let scan = whole.scan(&watermark, None, Depth::Headers).unwrap();
     assert_eq!(scan.unread, [], "what segments hold is not missed");
     assert_eq!(sequences(&whole, scan)[0], 3);
 }

@@ -9,7 +9,7 @@ use crate::components::give_way;
 use crate::files::AppendFile;
 use crate::wal::frame::{FILE_HEADER_BYTES, FileHeader, put_frame_header};
 use crate::wal::{LogFile, Queue, Shared, Waiting, WalStats};
-use crate::{Durability, ErrorKind, StorageError};
+use crate::{Durability, ErrorKind, FaultPoint, StorageError};
 
 /// With [`Durability::Os`], what was written is synced at least this often.
 const OS_SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -173,6 +173,7 @@ impl<'a> Writer<'a> {
                 queue.outstanding.remove(&waiting.sequence);
             }
         }
+        self.shared.components.faults.meet(FaultPoint::Log);
         for waiting in group {
             // The caller may have gone; what is logged stays logged.
             let _unwanted = waiting.answer.send(outcome.clone());

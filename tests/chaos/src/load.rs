@@ -115,6 +115,41 @@ struct Sample {
     timestamp: i64,
 }
 
+/// A remote write 1.0 request as Prometheus sends it: `series` of a fleet that has ten times as many,
+/// with ten labels and values that differ. A series' next sample comes ten batches later.
+pub fn scrape(batch: u64, series: u64, start_ms: i64) -> Vec<u8> {
+    let label = |name: &str, value: String| Label { name: name.to_owned(), value };
+    let time_ms = start_ms + (batch / 10).cast_signed() * 1000;
+    let timeseries = (batch % 10 * series..(batch % 10 + 1) * series)
+        .map(|number| {
+            let (target, kind) = (number / 100, number % 100);
+            let noise = (number << 32 ^ batch).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44;
+            let value = (number * 1000 + batch * (kind + 1)) as f64 + noise as f64 / 100.0;
+            let labels = vec![
+                label(
+                    "__name__",
+                    format!("node_{}_seconds_total", ["cpu", "disk"][kind as usize % 2]),
+                ),
+                label(
+                    "availability_zone",
+                    format!("eu-central-1{}", ["a", "b"][target as usize % 2]),
+                ),
+                label("cluster", "prod-eu-central-1".to_owned()),
+                label("cpu", (kind / 8).to_string()),
+                label("environment", "production".to_owned()),
+                label("instance", format!("10.{}.{}.7:9100", target % 7, target % 250)),
+                label("job", SERVICE.to_owned()),
+                label("mode", format!("mode{}", kind % 8)),
+                label("n", number.to_string()),
+                label("team", format!("team-{}", target % 5)),
+            ];
+            TimeSeries { labels, samples: vec![Sample { value, timestamp: time_ms }] }
+        })
+        .collect();
+    let plain = WriteRequest { timeseries }.encode_to_vec();
+    snap::raw::Encoder::new().compress_vec(&plain).expect("snappy takes any bytes")
+}
+
 /// A remote write 1.0 request, snappy and all: one sample for each of `series` series, at
 /// `time_ms`, of value `batch`.
 pub fn metrics(batch: u64, series: u64, time_ms: i64) -> Vec<u8> {

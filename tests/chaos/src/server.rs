@@ -188,8 +188,13 @@ impl Server {
     /// Waits for the end and gives the exit code and how long it took.
     pub async fn ended(&mut self) -> (Option<i32>, Duration) {
         let start = Instant::now();
+        (self.status().await.code(), start.elapsed())
+    }
+
+    /// Waits for the end, which may be a signal.
+    pub async fn status(&mut self) -> std::process::ExitStatus {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        (status.expect("ends in time").expect("has a status").code(), start.elapsed())
+        status.expect("ends in time").expect("has a status")
     }
 
     /// One of its own figures, summed over its labels where these words stand in them; 0 where

@@ -6,6 +6,7 @@
 mod request;
 
 use std::collections::BTreeSet;
+use std::iter;
 use std::sync::Arc;
 
 use axum::Router;
@@ -21,7 +22,8 @@ use storage::{Budget, Notices, Snapshot, StorageError, TimeRange};
 use super::Query;
 use super::lookup::status_of;
 use super::params::{BadRequest, Params};
-use super::{respond, tempo};
+use super::respond::{self, with_warning};
+use super::tempo;
 use crate::Source;
 use crate::traces::dependencies::{Calls, calls};
 use crate::traces::id::parse_trace_id;
@@ -71,11 +73,15 @@ where
 {
     let budget = query.source.budget(&params.tenant);
     let outcome = respond::run(query, &budget, move |source, budget| {
-        work(&source.snapshot(&params.tenant), source, budget)
+        let snapshot = source.snapshot(&params.tenant);
+        let body = work(&snapshot, source, budget)?;
+        Ok((body, snapshot.notices(Signal::Traces).clone()))
     })
     .await;
-    match outcome.and_then(|inner| inner) {
-        Ok(body) => respond::json(StatusCode::OK, body.to_string()),
+    match outcome.and_then(|inner: Result<_, StorageError>| inner) {
+        Ok((body, notices)) => {
+            with_warning(respond::json(StatusCode::OK, body.to_string()), &notices)
+        }
         Err(error) => failed(status_of(&error), &error.to_string()),
     }
 }
@@ -171,12 +177,16 @@ async fn trace(
     let budget = query.source.budget(&params.tenant);
     let outcome = respond::run(&query, &budget, move |source, budget| {
         let snapshot = source.snapshot(&params.tenant);
-        load(&snapshot, &trace_id, budget)
+        Ok(load(&snapshot, &trace_id, budget)?.map_err(|notices| warnings(&notices)))
     })
     .await;
     match outcome.and_then(|inner: Result<_, StorageError>| inner) {
-        Ok(Some(trace)) => respond::json(StatusCode::OK, envelope(vec![trace]).to_string()),
-        Ok(None) => failed(StatusCode::NOT_FOUND, "trace not found"),
+        Ok(Ok(trace)) => respond::json(StatusCode::OK, envelope(vec![trace]).to_string()),
+        // It may be in what could not be read.
+        Ok(Err(unread)) => {
+            let message = iter::once("trace not found".to_owned()).chain(unread);
+            failed(StatusCode::NOT_FOUND, &message.collect::<Vec<_>>().join("; "))
+        }
         Err(error) => failed(status_of(&error), &error.to_string()),
     }
 }
@@ -186,16 +196,20 @@ fn warnings(notices: &Notices) -> Vec<String> {
     notices.warnings.iter().cloned().chain(unread).collect()
 }
 
-/// One trace, or nothing where it has no spans: an empty list of spans breaks Grafana's plugin.
+/// One trace, or what could not be read where it has no spans: an empty list of spans breaks
+/// Grafana's plugin.
 fn load(
     snapshot: &Snapshot,
     trace_id: &[u8; 16],
     budget: &Budget,
-) -> Result<Option<Json>, StorageError> {
+) -> Result<Result<Json, Notices>, StorageError> {
     let (blocks, mut notices) = snapshot.traces().trace(trace_id, budget)?;
     notices.merge(snapshot.notices(Signal::Traces).clone());
     let spans = assemble::spans(&blocks);
-    Ok((!spans.is_empty()).then(|| jaeger::trace_json(&spans, &warnings(&notices))))
+    if spans.is_empty() {
+        return Ok(Err(notices));
+    }
+    Ok(Ok(jaeger::trace_json(&spans, &warnings(&notices))))
 }
 
 async fn find(State(query): State<Arc<Query>>, request: Request<Body>) -> Response {

@@ -16,7 +16,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{Request, StatusCode};
 use model::Signal;
 use serde_json::{Value as Json, json};
 use storage::{Budget, Notices, Snapshot, StorageError, TimeRange};
@@ -24,13 +24,10 @@ use storage::{Budget, Notices, Snapshot, StorageError, TimeRange};
 use super::Query;
 use super::lookup::status_of;
 use super::params::{BadRequest, Params};
-use super::respond;
+use super::respond::{self, with_warning};
 use crate::traces::dependencies::{Calls, calls};
 use crate::traces::zipkin::{search, spans_json};
 use crate::traces::{assemble, id};
-
-/// A longer list of notices is cut. Units: bytes.
-const WARNING_BYTES_MAX: usize = 1024;
 
 pub(super) fn router(query: &Arc<Query>) -> Router {
     Router::new()
@@ -76,29 +73,6 @@ where
 
 fn found(body: &Json, notices: &Notices) -> Response {
     with_warning(respond::json(StatusCode::OK, body.to_string()), notices)
-}
-
-fn with_warning(mut response: Response, notices: &Notices) -> Response {
-    if let Some(warning) = warning(notices) {
-        response.headers_mut().insert(header::WARNING, warning);
-    }
-    response
-}
-
-/// The notices as one `warn-code warn-agent warn-text` (RFC 7234, 5.5).
-fn warning(notices: &Notices) -> Option<HeaderValue> {
-    let unread = notices.unread.iter().map(|part| format!("{} not read: {}", part.name, part.why));
-    let texts: Vec<String> = notices.warnings.iter().cloned().chain(unread).collect();
-    if texts.is_empty() {
-        return None;
-    }
-    let printable = |c: char| match c {
-        '"' | '\\' => '\'',
-        ' '..='~' => c,
-        _ => '?',
-    };
-    let text: String = texts.join("; ").chars().map(printable).take(WARNING_BYTES_MAX).collect();
-    HeaderValue::try_from(format!("199 tercet \"{text}\"")).ok()
 }
 
 async fn services(State(query): State<Arc<Query>>, request: Request<Body>) -> Response {

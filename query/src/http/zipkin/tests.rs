@@ -3,8 +3,8 @@ use http::Request;
 use storage::{Notices, TimeRange, UnreadPart};
 
 use super::request::{range, search, trace_ids};
-use super::warning;
 use crate::http::params::Params;
+use crate::http::respond::warning;
 use crate::traces::zipkin::search::{Condition, Search};
 
 const NOW_NS: i64 = 1_700_000_000_000_000_000;

@@ -253,6 +253,62 @@ async fn the_catalog_survives_whatever_happens_to_its_objects() {
 }
 
 #[tokio::test]
+async fn replay_flushes_what_exceeds_its_memory() {
+    const CEILING: u64 = 512 << 10;
+    let folder = tempfile::tempdir().unwrap();
+    let components = components(21);
+    let lines: Vec<String> = numbered(40).iter().map(|line| line.repeat(10_000)).collect();
+    let mut options = Options::new(folder.path().to_owned());
+    options.wal_segment_bytes = 1 << 20;
+    options.replay_memory_max = CEILING;
+    let store = FakeStore::try_open(options.clone(), components.clone()).await.unwrap();
+    for line in &lines {
+        store.write(line).await;
+    }
+    assert_eq!(store.core.counters.flushes.load(Ordering::Relaxed), 0);
+    store.crash().await;
+    let store = FakeStore::try_open(options, components.clone()).await.unwrap();
+    let flushes = store.core.counters.flushes.load(Ordering::Relaxed);
+    assert!(flushes >= 2, "{flushes} flushes during replay");
+    assert!(store.shard.memory() <= CEILING, "{} bytes in memory", store.shard.memory());
+    assert_eq!(store.lines(), lines);
+    store.crash().await;
+    let store = FakeStore::open(folder.path(), &components).await;
+    let replayed = store.core.counters.replayed.load(Ordering::Relaxed);
+    assert!(replayed < 40, "what was flushed is not replayed again: {replayed}");
+    assert_eq!(store.lines(), lines);
+    store.crash().await;
+}
+
+#[tokio::test]
+async fn a_body_damaged_at_rest_is_told_and_its_retry_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let components = components(22);
+    let lines: Vec<String> = numbered(8).iter().map(|line| line.repeat(150)).collect();
+    let mut options = Options::new(folder.path().to_owned());
+    options.wal_segment_bytes = 4 << 10;
+    let store = FakeStore::try_open(options.clone(), components.clone()).await.unwrap();
+    for line in &lines {
+        store.write(line).await;
+    }
+    store.crash().await;
+    let logs = files_in(&folder.path().join("wal"), "log");
+    assert!(logs.len() > 2, "the first file is one that others continue");
+    flip(&logs[0], 500);
+    let store = FakeStore::try_open(options, components.clone()).await.unwrap();
+    assert_eq!(store.lines(), lines[1..]);
+    let unread = store.shard.notices().unread;
+    assert_eq!(unread.len(), 1, "{unread:?}");
+    assert!(unread[0].why.contains("entries 1 to 1"), "{unread:?}");
+    assert_eq!(store.shard.wal.corruptions(), 1);
+    assert_eq!(std::fs::read_dir(folder.path().join("quarantine")).unwrap().count(), 1);
+    assert!(store.write(&lines[1]).await.duplicate, "this one is whole");
+    assert!(!store.write(&lines[0]).await.duplicate, "and this one is not");
+    assert_eq!(store.lines().len(), 8);
+    store.crash().await;
+}
+
+#[tokio::test]
 async fn an_entry_that_cannot_be_decoded_is_kept_aside_and_told() {
     let folder = tempfile::tempdir().unwrap();
     let components = components(12);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tercet::canary::Options;
 
 use crate::dice::Dice;
+use crate::load;
 use crate::row::{Case, Outcome, Row, Running, Tier};
 use crate::server::{Launch, Server};
 use crate::system::{self, Mount};
@@ -159,31 +160,57 @@ fn power_cuts(case: Case, make: &'static [&'static str]) -> Running {
     })
 }
 
+/// Makes a log that takes a while to replay, beside what the witness looks at.
+async fn lengthen_log(server: &Server, bytes: f64) {
+    let now_ns = crate::tools::now_s() * 1_000_000_000;
+    let mut batch = 0;
+    while server.figure("wal_bytes", "traces").await < bytes {
+        let bodies = (batch..batch + 8).map(|number| load::traces(number, 2000, now_ns));
+        let sent = bodies.map(|body| server.post("/v1/traces", "application/x-protobuf", body));
+        for (status, answer) in futures::future::join_all(sent).await {
+            assert_eq!(status, 200, "{answer}");
+        }
+        batch += 8;
+    }
+}
+
 fn killed_replays(case: Case) -> Running {
     Box::pin(async move {
+        // A log that is never flushed: each start replays it.
+        const LONG: [&str; 6] = [
+            "--storage-flush-wal-bytes",
+            "8GiB",
+            "--storage-flush-memory-bytes",
+            "8GiB",
+            "--storage-memtable-max-bytes",
+            "8GiB",
+        ];
         let rounds = case.rounds(2, 50);
         let mut dice = Dice::new(case.seed);
-        // The log grows from round to round, and with it the time that a replay takes.
         let (records, rate) = (400, case.rounds(100, 20) as u32);
         let witness = Witness::new(Options { records, rate, ..Options::default() });
-        let mut met = 0;
-        for _round in 0..rounds {
-            let (server, _) = restart(&case.folder, &[]).await;
+        let (mut met, mut kills) = (0, 0);
+        for round in 0..rounds {
+            let (server, _) = restart(&case.folder, &LONG).await;
             witness.check(&server).await;
-            witness.send_for(&server.http, dice.ms(1500, 2000)).await;
+            witness.send_for(&server.http, dice.ms(500, 1000)).await;
+            if round == 0 {
+                lengthen_log(&server, case.rounds(48 << 20, 128 << 20) as f64).await;
+            }
             server.kill().await;
             for _again in 0..3 {
                 // Writes are taken, and what was there before is still coming back.
-                let server = Server::start(&case.folder, &[]).await;
-                met += u64::from(server.figure("wal_replay_active", "").await > 0.0);
+                let server = Server::launch(&case.folder, &LONG, &[], &Launch::QUIET).await;
                 tokio::time::sleep(dice.ms(0, 60)).await;
+                met += u64::from(server.get("/-/ready").await.0 == 503);
+                kills += 1;
                 server.kill().await;
             }
         }
-        let (server, took) = restart(&case.folder, &[]).await;
+        let (server, took) = restart(&case.folder, &LONG).await;
         witness.check_all(&server).await;
+        assert!(met * 2 > kills, "only {met} of {kills} kills met a replay");
         let acked = witness.acked_text();
-        let kills = 3 * rounds;
         Outcome::Held(format!(
             "{kills} kills after a start, {met} of them during replay: {acked}; ready after {took:.1?}"
         ))

@@ -9,6 +9,7 @@ mod limits;
 mod mixture;
 mod network;
 mod overload;
+mod panics;
 mod protocols;
 mod resources;
 mod storage;
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Row> {
         bucket::ROWS,
         network::ROWS,
         protocols::ROWS,
+        panics::ROWS,
         limits::ROWS,
         overload::ROWS,
         mixture::ROWS,

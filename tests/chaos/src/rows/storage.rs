@@ -298,7 +298,7 @@ fn flipped_segment(case: Case) -> Running {
         let at = Dice::new(case.seed).between(0, bytes) as usize;
         flip(&segment, at);
         let mut verify = tokio::process::Command::new(crate::server::binary());
-        let verify = verify.args(["verify", "--data"]).arg(&case.folder).env_remove("TERCET_BIN");
+        let verify = verify.env_remove("TERCET_BIN").args(["verify", "--data"]).arg(&case.folder);
         let verify = verify.output().await;
         let verify = verify.expect("it runs");
         let report = String::from_utf8_lossy(&verify.stdout).into_owned();
@@ -343,6 +343,48 @@ async fn remote_write(server: &Server, body: Vec<u8>) -> (u16, String) {
     (answer.status().as_u16(), answer.text().await.expect("a body"))
 }
 
+/// What an answer must not keep silent about.
+const REPLAYING: &str = "it is being replayed";
+
+/// A question in each dialect, about data that is in the log.
+fn questions(now_s: u64) -> [(&'static str, String); 5] {
+    let escape = crate::server::escape;
+    let trace = hex::encode(load::trace_id(1));
+    let logs = escape(&format!("{{service_name=\"{}\"}}", load::SERVICE));
+    let samples = escape("count({job=\"crash\"})");
+    [
+        ("Prometheus", format!("/api/v1/query?query={samples}&time={now_s}")),
+        ("Loki", format!("/loki/api/v1/query_range?query={logs}&limit=1&since=1h")),
+        ("Tempo", format!("/api/v2/traces/{trace}")),
+        ("Jaeger", format!("/ds/jaeger/api/traces/{trace}")),
+        ("lookup", format!("/tercet/api/v1/lookup/{trace}")),
+    ]
+}
+
+/// Sends requests of a signal until its log has a third of a gibibyte.
+async fn fill(server: &Server, signal: &'static str, now_ns: u64) {
+    const THIRD: f64 = ((1u64 << 30) / 3) as f64;
+    let labels = format!("signal=\"{signal}\"");
+    let mut batch = 0;
+    while server.figure("wal_bytes", &labels).await < THIRD {
+        for _ in 0..16 {
+            batch += 1;
+            let protobuf = "application/x-protobuf";
+            let (status, why) = match signal {
+                "logs" => server.post("/v1/logs", protobuf, load::logs(batch, 3000, now_ns)).await,
+                "traces" => {
+                    server.post("/v1/traces", protobuf, load::traces(batch, 2000, now_ns)).await
+                }
+                _ => {
+                    let start_ms = (now_ns / 1_000_000).cast_signed() - 1_800_000;
+                    remote_write(server, load::scrape(batch, 2000, start_ms)).await
+                }
+            };
+            assert!((200..300).contains(&status), "{status}: {why}");
+        }
+    }
+}
+
 fn gibibyte(case: Case) -> Running {
     Box::pin(async move {
         const GIB: f64 = (1u64 << 30) as f64;
@@ -350,46 +392,44 @@ fn gibibyte(case: Case) -> Running {
         let witness = Witness::mixed(200);
         witness.send_for(&server.http, Duration::from_secs(3)).await;
         let now_ns = crate::tools::now_s() * 1_000_000_000;
-        let mut batch = 0;
-        while server.figure("wal_bytes", "").await < GIB {
-            for _ in 0..16 {
-                batch += 1;
-                let logs = load::logs(batch, 3000, now_ns);
-                let traces = load::traces(batch, 2000, now_ns);
-                let at_ms = (now_ns / 1_000_000 + batch).cast_signed();
-                let metrics = load::metrics(batch, 2000, at_ms);
-                let protobuf = "application/x-protobuf";
-                let (one, two, three) = tokio::join!(
-                    server.post("/v1/logs", protobuf, logs),
-                    server.post("/v1/traces", protobuf, traces),
-                    remote_write(&server, metrics),
-                );
-                for (status, why) in [one, two, three] {
-                    assert!((200..300).contains(&status), "{status}: {why}");
-                }
-            }
-        }
+        tokio::join!(
+            fill(&server, "metrics", now_ns),
+            fill(&server, "logs", now_ns),
+            fill(&server, "traces", now_ns),
+        );
         let log_bytes = server.figure("wal_bytes", "").await;
         server.kill().await;
+        // As anybody starts it: what made the log so long is over.
         let start = Instant::now();
-        let server = Server::launch(&case.folder, &UNFLUSHED, &[], &Launch::QUIET).await;
-        let query = crate::server::escape("{service_name=\"crash\"}");
-        let early = server.get(&format!("/loki/api/v1/query_range?query={query}&limit=1")).await;
+        let server = Server::launch(&case.folder, &[], &[], &Launch::QUIET).await;
+        let mut early = Vec::new();
+        for (dialect, path) in questions(now_ns / 1_000_000_000) {
+            early.push((dialect, server.get(&path).await));
+        }
         let body = load::logs(u64::from(u32::MAX), 1, now_ns);
         let answer = server.post("/v1/logs", "application/x-protobuf", body).await;
         assert_eq!(answer.0, 200, "{}", answer.1);
-        let open = start.elapsed().min(server.busy());
+        let (open_wall, open) = (start.elapsed(), start.elapsed().min(server.busy()));
+        assert_eq!(server.get("/-/ready").await.0, 503, "replay was over before it was looked at");
         assert!(open < Duration::from_secs(2), "requests are taken after {open:?}");
         server.wait_ready(Duration::from_secs(120)).await;
-        let ready = start.elapsed().min(server.busy());
+        let (ready_wall, ready) = (start.elapsed(), start.elapsed().min(server.busy()));
         assert!(ready < Duration::from_secs(10), "ready after {ready:?}");
-        assert!(
-            early.0 == 503 || early.1.contains("replayed"),
-            "an early answer does not say what it lacks: {early:?}"
-        );
+        for (dialect, (status, answer)) in early {
+            assert!(
+                status == 503 || answer.contains(REPLAYING),
+                "{dialect} does not say what it lacks: {status} {answer}"
+            );
+        }
+        for (dialect, path) in questions(now_ns / 1_000_000_000) {
+            let (status, answer) = server.get(&path).await;
+            assert_eq!(status, 200, "{dialect}: {answer}");
+            assert!(!answer.contains(REPLAYING), "{dialect} is still partial: {answer}");
+        }
         witness.check_all(&server).await;
         Outcome::Held(format!(
-            "{:.2} GiB of log: requests taken after {open:.1?}, ready after {ready:.1?}; {}",
+            "{:.2} GiB of log: requests taken after {open:.1?} ({open_wall:.1?} by the clock), ready \
+             after {ready:.1?} ({ready_wall:.1?}); {}",
             log_bytes / GIB,
             witness.acked_text()
         ))
