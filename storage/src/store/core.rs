@@ -17,6 +17,7 @@ use crate::segment::{
     EncodeContext, EncodedSegment, FileMeta, OpenSegment, SegmentHandle, SegmentMeta, SegmentSource,
 };
 use crate::store::admission::Admission;
+use crate::store::dedup::Moment;
 use crate::wal::Watermark;
 use crate::{Components, Options, Pool, StorageError};
 
@@ -114,6 +115,11 @@ impl Core {
 
     pub(crate) fn now_ns(&self) -> i64 {
         self.components.clock.now_ns()
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        let clock = &self.components.clock;
+        Moment { wall_ns: clock.now_ns(), monotonic_ns: clock.monotonic_ns() }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

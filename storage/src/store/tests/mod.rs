@@ -91,6 +91,35 @@ async fn a_retry_is_stored_once_across_restarts_and_flushes_until_the_window_is_
 }
 
 #[tokio::test]
+async fn a_retry_is_stored_once_wherever_the_clock_jumps() {
+    const YEAR_NS: i64 = 365 * 86_400 * 1_000_000_000;
+    for jump_ns in [YEAR_NS, -YEAR_NS, 10 * YEAR_NS, -3_600_000_000_000] {
+        for restarts in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let clock = FakeClock::new();
+            let components = Components::new(Arc::clone(&clock) as _, FakeRandom::seeded(18));
+            let mut store = FakeStore::open(folder.path(), &components).await;
+            store.write("first").await;
+            clock.jump_ns(jump_ns);
+            if restarts {
+                store.crash().await;
+                store = FakeStore::open(folder.path(), &components).await;
+            }
+            assert!(store.write("first").await.duplicate, "{jump_ns} {restarts}");
+            assert!(!store.write("second").await.duplicate);
+            clock.jump_ns(-jump_ns);
+            assert!(store.write("second").await.duplicate, "{jump_ns} {restarts}");
+            store.shard.flush().await.unwrap();
+            store.crash().await;
+            let store = FakeStore::open(folder.path(), &components).await;
+            assert!(store.write("second").await.duplicate, "{jump_ns} {restarts}");
+            assert_eq!(store.lines(), ["first", "second"], "{jump_ns} {restarts}");
+            store.crash().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_retry_that_meets_its_twin_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let store = FakeStore::open(folder.path(), &components(3)).await;
