@@ -24,6 +24,7 @@ mod options;
 mod pool;
 mod range;
 mod regex_limits;
+mod retention;
 mod segment;
 mod signal;
 #[cfg(any(test, feature = "sim"))]
@@ -43,6 +44,7 @@ pub use options::{Durability, Options};
 pub use pool::Pool;
 pub use range::{MsRange, TimeRange};
 pub use regex_limits::RegexLimits;
+pub use retention::Waiting;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub use signal::logs::measure_logs;
@@ -51,7 +53,8 @@ pub use signal::metrics::{ExemplarHit, MetricsReader, SampleBuf, Selection};
 pub use signal::traces::{SpanBlock, SpanScan, TracesReader};
 pub use snapshot::{Found, IdQuery, Snapshot};
 pub use store::{
-    Ack, Damage, Fatal, Figure, FileKind, Replay, Store, StoreStats, Tally, Verified, Write,
+    Ack, Damage, Fatal, Figure, FileKind, Replay, Store, StoreStats, Tally,
+    Verified, Write,
 };
 
 #[cfg(feature = "bench")]

@@ -14,6 +14,7 @@ mod flush;
 mod gc;
 mod identity;
 mod open;
+mod retention;
 mod shard;
 mod start;
 mod stats;
@@ -36,6 +37,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::files::FileLock;
+use crate::retention::Consent;
 use crate::store::core::Core;
 pub(crate) use crate::store::core::segment_base;
 use crate::store::engines::{Logs, Metrics, Traces};
@@ -104,6 +106,9 @@ pub struct Store {
     traces: Arc<Shard<Traces>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<Box<dyn FileLock>>>,
+    /// Held while a pass of retention is under way.
+    retention: tokio::sync::Mutex<retention::Book>,
+    waiting: retention::AllWaiting,
     /// Lies in the folder while a process works on it.
     marker: PathBuf,
     was_unclean: bool,
@@ -256,6 +261,7 @@ impl Store {
         self.metrics.compact_fully().await?;
         self.logs.compact_fully().await?;
         self.traces.compact_fully().await?;
+        self.retire_expired(Consent::Unasked).await?;
         self.collect_garbage().await
     }
 

@@ -17,6 +17,7 @@ use crate::store::core::{Core, Counters};
 use crate::store::engine::SignalEngine;
 use crate::store::engines::{Logs, Metrics, Traces};
 use crate::store::identity;
+use crate::store::retention::Book;
 use crate::store::shard::Shard;
 use crate::store::start::Unwrap;
 use crate::store::{Replay, unavailable, versions};
@@ -29,6 +30,11 @@ pub(super) async fn open(
 ) -> Result<Arc<Store>, StorageError> {
     let marker = options.data_dir.join("running");
     let (core, folder) = open_core(options, components).await?;
+    let book = {
+        let core = Arc::clone(&core);
+        let threads = core.components.threads.clone();
+        threads.blocking(move || Ok(Book::open(&core))).await?
+    };
     let metrics = Shard::<Metrics>::new(Arc::clone(&core));
     let logs = Shard::<Logs>::new(Arc::clone(&core));
     let traces = Shard::<Traces>::new(Arc::clone(&core));
@@ -43,6 +49,8 @@ pub(super) async fn open(
         traces,
         tasks: Mutex::new(tasks),
         lock: Mutex::new(Some(folder.lock)),
+        waiting: Arc::clone(&book.waiting),
+        retention: tokio::sync::Mutex::new(book),
         marker,
         was_unclean: folder.was_unclean,
         closed: AtomicBool::new(false),

@@ -44,6 +44,7 @@ pub(super) fn stats(store: &Store) -> StoreStats {
     shard(&mut out, &store.logs);
     shard(&mut out, &store.traces);
     segments(&mut out, store);
+    retention(&mut out, store);
     whole(&mut out, store);
     out
 }
@@ -83,6 +84,17 @@ fn segments(out: &mut StoreStats, store: &Store) {
         out.gauge("segments", labels(), segments as f64);
         out.gauge("segment_bytes", labels(), bytes as f64);
         out.gauge("segment_rows", labels(), rows as f64);
+    }
+}
+
+fn retention(out: &mut StoreStats, store: &Store) {
+    let all = store.retention_waiting();
+    for signal in Signal::ALL {
+        let waiting = all.get(signal.as_str());
+        let bytes = waiting.map_or(0, |waiting| waiting.bytes);
+        let segments = waiting.map_or(0, |waiting| waiting.segments);
+        out.gauge("retention_waiting_bytes", of(signal), bytes as f64);
+        out.gauge("retention_waiting_segments", of(signal), segments as f64);
     }
 }
 

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use object_store::memory::InMemory;
 
 use crate::fakes::{FakeClock, FakeRandom, FaultyFiles, components};
+use crate::retention::{Consent, Horizon, Now};
 use crate::store::tests::fake::FakeStore;
 use crate::wal::Wal;
-use crate::{Components, ErrorKind, Options, Store};
+use crate::{Clock, Components, ErrorKind, Options, Store};
 
 fn numbered(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("line {number:05}")).collect()
@@ -348,12 +349,19 @@ async fn retention_counts_from_the_later_of_record_and_arrival() {
     // The records are of 1970 and have just arrived.
     store.write("one").await;
     store.shard.flush().await.unwrap();
-    store.shard.retire_expired(false).await.unwrap();
+    let retention_ns = store.core.options.retention_ns;
+    let horizon = Horizon { believed_ns: clock.now_ns(), retention_ns };
+    let pass = async |passed_ns: i64, consent| {
+        let now = Now { wall_ns: clock.now_ns(), passed_ns, retention_ns };
+        store.shard.retire_expired(horizon, now, consent).await.unwrap().unwrap()
+    };
+    assert_eq!(pass(0, Consent::Unasked).await.waiting, None);
     assert_eq!(store.lines(), ["one"]);
-    clock.advance_ns(store.core.options.retention_ns + 1);
-    store.shard.retire_expired(true).await.unwrap();
+    clock.advance_ns(retention_ns + 1);
+    let waiting = pass(0, Consent::Unasked).await.waiting.unwrap();
+    assert_eq!((waiting.segments, waiting.leap_ns), (1, retention_ns + 1));
     assert_eq!(store.lines(), ["one"], "the clock has jumped");
-    store.shard.retire_expired(false).await.unwrap();
+    assert_eq!(pass(retention_ns + 1, Consent::Unasked).await.waiting, None, "time has passed");
     assert!(store.lines().is_empty());
     store.crash().await;
 }
