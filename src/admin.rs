@@ -16,7 +16,7 @@ use storage::Store;
 
 use crate::config::{Config, SETTINGS};
 use crate::doors::{Doors, Principal, Tls, all_permissions, scope_of};
-use crate::stats;
+use crate::{stats, upkeep};
 
 /// What these endpoints look at.
 #[derive(Debug)]
@@ -98,6 +98,7 @@ async fn status(State(admin): State<Arc<Admin>>, visitor: Visitor) -> Json<serde
         "http": admin.config.http.to_string(),
         "otlpHttp": admin.config.otlp_http.to_string(),
         "otlpGrpc": admin.config.otlp_grpc.to_string(),
+        "notices": upkeep::notices(&admin),
     }))
 }
 

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::doors::{self, Doors, Tls};
 use crate::epochs::Epochs;
 use crate::wiring::{DecoderReplay, StoreSink, StoreSource, decoder_of};
-use crate::{assets, descriptors, listen};
+use crate::{assets, descriptors, listen, upkeep};
 
 /// A running server. Dropping it does not stop it: call [`Server::stop`].
 #[derive(Debug)]
@@ -159,6 +159,7 @@ pub(crate) fn routes(admin: &Arc<Admin>) -> Router {
         .merge(admin.ingest.router())
         .merge(admin.query.router())
         .merge(admin::router(Arc::clone(admin)))
+        .merge(upkeep::router(Arc::clone(admin)))
 }
 
 fn build_info() -> BuildInfo {

@@ -5,6 +5,7 @@
 //! entry is replayed through the [`Replay`] that the root hands in, and nothing of query languages:
 //! a scan takes matchers, ranges and needles.
 
+mod backup;
 mod catalog;
 mod columns;
 mod compaction;
@@ -34,6 +35,9 @@ mod store;
 mod text;
 mod wal;
 
+pub use backup::{
+    Backup, BackupReport, BackupSource, Place, Progress, Restore, RestoreReport, Which,
+};
 pub use catalog::{seal_text, unseal_text};
 pub use components::{Clock, Components, Random, Threads};
 pub use error::{ErrorKind, StorageError};
@@ -53,7 +57,7 @@ pub use signal::metrics::{ExemplarHit, MetricsReader, SampleBuf, Selection};
 pub use signal::traces::{SpanBlock, SpanScan, TracesReader};
 pub use snapshot::{Found, IdQuery, Snapshot};
 pub use store::{
-    Ack, Damage, Fatal, Figure, FileKind, Replay, Store, StoreStats, Tally,
+    Ack, BackupSnapshot, Damage, Fatal, Figure, FileKind, Folder, Replay, Store, StoreStats, Tally,
     Verified, Write,
 };
 

@@ -18,6 +18,7 @@ use crate::segment::{
 };
 use crate::store::admission::Admission;
 use crate::store::dedup::Moment;
+use crate::store::pins::Pins;
 use crate::wal::Watermark;
 use crate::{Components, Options, Pool, StorageError};
 
@@ -77,6 +78,8 @@ pub(crate) struct Core {
     pub(crate) uploading: Mutex<BTreeSet<String>>,
     /// Segments out of the catalog that snapshots may still hold.
     pub(crate) retired: Mutex<Vec<(String, Weak<dyn Any + Send + Sync>)>>,
+    /// Segments that backups are reading.
+    pub(crate) pins: Pins,
 }
 
 /// Segments that lie in the object store and not yet in the catalog.

@@ -1,7 +1,7 @@
 //! Upkeep: retention, garbage collection, views that follow others' commits.
 //!
 //! Nothing is deleted because the catalog does not list it before `gc_grace` is over, nor while a
-//! snapshot holds it, nor when it is quarantined, nor (for what the catalog never listed)
+//! snapshot or a backup holds it, nor when it is quarantined, nor (for what the catalog never listed)
 //! when the catalog itself was damaged or the clock may be wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,6 +79,8 @@ impl Store {
             let live: BTreeSet<String> = state.segments.keys().cloned().collect();
             (live, state.removed.clone())
         });
+        // After the catalog: whoever pins takes what it lists.
+        let pinned = core.pins.segments(core.components.clock.monotonic_ns());
         let in_doubt = !self.retention_waiting().is_empty();
         let mut gone: Vec<String> =
             removed.keys().filter(|id| !files.contains_key(*id)).cloned().collect();
@@ -87,6 +89,7 @@ impl Store {
                 || held.contains(&id)
                 || uploading.contains(&id)
                 || quarantined.contains_key(&id)
+                || pinned.contains(&id)
             {
                 continue;
             }

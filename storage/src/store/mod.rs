@@ -5,6 +5,7 @@
 //! without closing it is what a crash looks like from outside.
 
 mod admission;
+mod backup;
 mod compact;
 mod core;
 mod dedup;
@@ -14,6 +15,7 @@ mod flush;
 mod gc;
 mod identity;
 mod open;
+mod pins;
 mod retention;
 mod shard;
 mod start;
@@ -23,6 +25,8 @@ mod tests;
 mod verify;
 mod versions;
 
+pub use backup::{BackupSnapshot, Folder};
+pub(crate) use verify::utc;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use verify::verify as verify_with;
 pub use verify::{Damage, FileKind, Tally, Verified};

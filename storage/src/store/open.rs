@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use crate::backup::RESTORING;
 use crate::catalog::Catalog;
 use crate::files::{self, FileLock};
 use crate::objects::{ChunkCache, Objects, Quarantine};
@@ -17,11 +18,12 @@ use crate::store::core::{Core, Counters};
 use crate::store::engine::SignalEngine;
 use crate::store::engines::{Logs, Metrics, Traces};
 use crate::store::identity;
+use crate::store::pins::Pins;
 use crate::store::retention::Book;
 use crate::store::shard::Shard;
 use crate::store::start::Unwrap;
 use crate::store::{Replay, unavailable, versions};
-use crate::{Components, Options, Pool, StorageError, Store, Threads};
+use crate::{Components, ErrorKind, Options, Pool, StorageError, Store, Threads};
 
 pub(super) async fn open(
     options: Options,
@@ -98,6 +100,12 @@ async fn prepare(options: &Options, components: &Components) -> Result<DataFolde
             }
             _ => context(error),
         })?;
+        if files.read(&folder.join(RESTORING)).is_ok() {
+            let folder = folder.display();
+            let why =
+                format!("a restore into {folder} has not finished: remove it and restore again");
+            return Err(StorageError::new(ErrorKind::Invalid, why));
+        }
         versions::check_log(files, &folder)?;
         let marker = folder.join("running");
         let was_unclean = files.read(&marker).is_ok();
@@ -144,6 +152,7 @@ fn core(options: Options, components: Components, objects: Objects, catalog: Cat
         views_stale: AtomicBool::new(false),
         uploading: Mutex::default(),
         retired: Mutex::default(),
+        pins: Pins::default(),
         options,
         components,
         objects,

@@ -102,6 +102,7 @@ fn whole(out: &mut StoreStats, store: &Store) {
     let core = &store.core;
     let (counters, admission) = (&core.counters, &core.admission);
     out.gauge("memtable_bytes", Vec::new(), admission.memory() as f64);
+    out.gauge("backups_active", Vec::new(), core.pins.count() as f64);
     out.gauge("segments_quarantined", Vec::new(), core.quarantine.count() as f64);
     out.gauge("disk_free_bytes", Vec::new(), admission.disk_free() as f64);
     let disk_full = vec![("reason", "disk_full".to_owned())];

@@ -236,7 +236,7 @@ async fn catalog(objects: &Objects, verified: &mut Verified) -> Result<CatalogSt
             verified.damaged(kind, &entry.path, error, MEANING);
         }
     }
-    let (state, problems) = crate::catalog::read_state(objects).await?;
+    let (state, problems) = crate::catalog::read_state(objects, "").await?;
     for problem in problems {
         if !verified.damage.iter().any(|damage| damage.what == problem) {
             verified.damaged(FileKind::Commit, "catalog", problem, MEANING);
@@ -345,7 +345,7 @@ fn first_difference(content: &[u8], expected: &str) -> Option<usize> {
 }
 
 /// A time for people: `2026-11-21T18:00:00Z`.
-fn utc(time_ns: i64) -> String {
+pub(crate) fn utc(time_ns: i64) -> String {
     let seconds = time_ns.div_euclid(1_000_000_000);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Days since 0000-03-01, by eras of 400 years. Source: Hinnant, "chrono-compatible low-level

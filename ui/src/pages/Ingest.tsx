@@ -3,6 +3,7 @@
 import { bytes, count } from "../lib/number";
 import { ago, dateTime } from "../lib/time";
 import { useIngest } from "../parts/ingest";
+import { Notices, useNotices } from "../parts/Notices";
 import { Services } from "../parts/Services";
 import { zone } from "../parts/settings";
 import { Failed, Loading, Silent } from "../parts/states";
@@ -11,6 +12,7 @@ const msOf = (ns: string): number => Number(BigInt(ns) / 1_000_000n);
 
 export function Ingest() {
   const { state, error } = useIngest();
+  const notices = useNotices();
   document.title = "Ingest · Tercet";
   if (!state) {
     return error ? (
@@ -28,6 +30,7 @@ export function Ingest() {
         </span>
       </div>
       <Silent error={error} />
+      <Notices notices={notices} />
       <div class="wide-table" tabIndex={0}>
         <table>
           <thead>

@@ -1,5 +1,6 @@
 //! The store as its users rely on it: what was acknowledged is there, once, whatever happens.
 
+mod backup;
 mod fake;
 
 use std::path::{Path, PathBuf};
