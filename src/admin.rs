@@ -10,18 +10,21 @@ use axum::{Extension, Json, Router};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use ingest::Ingest;
-use model::Signal;
+use model::{Signal, TenantId};
 use query::Query;
 use storage::Store;
 
-use crate::config::{Config, SETTINGS};
+use crate::config::{Config, Origin, SETTINGS};
 use crate::doors::{Doors, Principal, Tls, all_permissions, scope_of};
-use crate::{stats, upkeep};
+use crate::reload::{Reloader, is_hot};
+use crate::{limits, stats, upkeep};
 
 /// What these endpoints look at.
 #[derive(Debug)]
 pub(crate) struct Admin {
+    /// As it was at the start.
     pub(crate) config: Config,
+    pub(crate) reloader: Arc<Reloader>,
     pub(crate) store: Arc<Store>,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) query: Arc<Query>,
@@ -41,7 +44,10 @@ pub(crate) fn router(admin: Arc<Admin>) -> Router {
         .route("/metrics", get(metrics))
         .route("/-/flush", post(flush))
         .route("/-/compact", post(compact))
+        .route("/-/reload", post(reload))
         .route("/tercet/api/v1/ingest", get(ingest))
+        .route("/tercet/api/v1/limits", get(limits_of))
+        .route("/api/v1/tenants/{id}/limits", get(limits_of))
         .route("/tercet/api/v1/status", get(status))
         .route("/tercet/api/v1/settings", get(settings))
         .route("/tercet/api/v1/permissions", get(permissions))
@@ -76,6 +82,19 @@ async fn compact(State(admin): State<Arc<Admin>>) -> Response {
     done(admin.store.compact().await)
 }
 
+/// Reads the settings again: what counts from now on and what after the next start, or what is
+/// wrong, a line for each.
+async fn reload(State(admin): State<Arc<Admin>>) -> Response {
+    match admin.reloader.reload().await {
+        Ok(reloaded) => Json(serde_json::json!({
+            "changed": reloaded.changed,
+            "atStart": reloaded.at_start,
+        }))
+        .into_response(),
+        Err(problems) => (StatusCode::BAD_REQUEST, format!("{problems}\n")).into_response(),
+    }
+}
+
 fn done(outcome: Result<(), storage::StorageError>) -> Response {
     match outcome {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
@@ -103,19 +122,34 @@ async fn status(State(admin): State<Arc<Admin>>, visitor: Visitor) -> Json<serde
 }
 
 async fn settings(State(admin): State<Arc<Admin>>) -> Json<serde_json::Value> {
+    let now = admin.reloader.config();
     let list: Vec<_> = SETTINGS
         .iter()
         .map(|setting| {
+            // The start has settled what was left open.
+            let config = if is_hot(setting.name) { &*now } else { &admin.config };
             serde_json::json!({
                 "name": setting.name,
                 "flag": format!("--{}", setting.flag()),
                 "variable": setting.variable(),
-                "value": (setting.get)(&admin.config),
+                "value": (setting.get)(config),
+                "source": config.sources.origin(setting.name).map_or("default", Origin::as_str),
                 "doc": setting.doc,
             })
         })
         .collect();
     Json(serde_json::Value::Array(list))
+}
+
+/// The limits of a tenant, and how much of them is used.
+async fn limits_of(
+    State(admin): State<Arc<Admin>>,
+    tenant: Option<Extension<TenantId>>,
+) -> Response {
+    match tenant {
+        Some(Extension(tenant)) => Json(limits::describe(&admin, &tenant)).into_response(),
+        None => (StatusCode::BAD_REQUEST, "that is no name of a tenant\n").into_response(),
+    }
 }
 
 /// What every route needs.

@@ -5,35 +5,49 @@
 //! or bring what was refused. So each change is noted with its time, and an entry of the log is
 //! decoded by the settings of its arrival. Format: FORMAT.md, "Settings of the log".
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use storage::Files;
 
-use crate::config::{self, Config, SETTINGS};
+use crate::config::{self, Config, Given, SETTINGS};
 
-/// Changes that are remembered; entries older than the first are judged by it.
-const EPOCHS_MAX: usize = 16;
+/// Changes that are remembered; entries older than the first are judged by it. Reloads come by the
+/// minute at most, and an entry of the log is flushed within minutes.
+const EPOCHS_MAX: usize = 256;
 
-/// Values by name of the settings that decide what becomes of a record.
-type Judging = BTreeMap<String, String>;
+/// Values by name.
+type Values = BTreeMap<String, String>;
+
+/// The settings that decide what becomes of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Judging {
+    settings: Values,
+    /// What tenants have of their own.
+    tenants: BTreeMap<String, Values>,
+}
 
 /// The settings from some time on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Epoch {
     /// Units: ns.
     from_ns: i64,
-    settings: Judging,
+    judging: Judging,
 }
 
 /// See the module's docs.
 #[derive(Debug)]
 pub(crate) struct Epochs {
     path: PathBuf,
+    /// As it was at the start: replay chooses from it.
     list: Vec<Epoch>,
     current: Judging,
+    /// The same and what has been noted since.
+    noted: Mutex<Vec<Epoch>>,
 }
 
 impl Epochs {
@@ -52,14 +66,15 @@ impl Epochs {
                 Vec::new()
             }
         };
-        Epochs { path, list, current: judging(config) }
+        let noted = Mutex::new(list.clone());
+        Epochs { path, list, current: judging(config), noted }
     }
 
     /// The number of the settings by which an entry that arrived at `received_ns` was judged;
     /// nothing where they are today's.
     pub(crate) fn of(&self, received_ns: i64) -> Option<usize> {
         let number = self.list.iter().rposition(|epoch| epoch.from_ns <= received_ns).unwrap_or(0);
-        self.list.get(number).filter(|epoch| epoch.settings != self.current).map(|_| number)
+        self.list.get(number).filter(|epoch| epoch.judging != self.current).map(|_| number)
     }
 
     /// How many settings there are.
@@ -72,23 +87,67 @@ impl Epochs {
     /// Errors: what cannot be read.
     pub(crate) fn config(&self, number: usize) -> Result<Config, String> {
         let known = |name: &String| SETTINGS.iter().any(|setting| setting.name == name);
-        let settings =
-            self.list.get(number).map(|epoch| epoch.settings.clone()).unwrap_or_default();
-        let settings = settings.into_iter().filter(|(name, _)| known(name)).collect();
-        config::read(&settings, &BTreeMap::new(), None)
+        let Some(epoch) = self.list.get(number) else { return Ok(Config::default()) };
+        let only_known = |values: &Values| -> Values {
+            let known = values.iter().filter(|(name, _)| known(name));
+            known.map(|(name, value)| (name.clone(), value.clone())).collect()
+        };
+        let tenants = epoch.judging.tenants.iter();
+        let given = Given {
+            flags: Cow::Owned(only_known(&epoch.judging.settings)),
+            tenants: tenants.map(|(id, values)| (id.clone(), only_known(values))).collect(),
+            ..Given::default()
+        };
+        let mut problems = Vec::new();
+        let config = config::build(&given, &mut problems);
+        if problems.is_empty() { Ok(config) } else { Err(problems.join("\n")) }
     }
 
     /// Notes that today's settings count from now on. Has to be on disk before anything is accepted.
     ///
     /// Errors: the file cannot be written.
     pub(crate) fn begin(&self, files: &dyn Files, now_ns: i64) -> io::Result<()> {
-        if self.list.last().is_some_and(|epoch| epoch.settings == self.current) {
-            return Ok(());
+        self.note(files, self.current.clone(), now_ns, true)
+    }
+
+    /// Whether `config` judges otherwise than what is noted last.
+    pub(crate) fn differs(&self, config: &Config) -> bool {
+        self.noted.lock().last().is_none_or(|last| last.judging != judging(config))
+    }
+
+    /// Notes that the settings of `config` count from `from_ns` on. Has to be on disk before a
+    /// request that arrived then is accepted.
+    ///
+    /// Errors: the file cannot be written.
+    pub(crate) fn change(
+        &self,
+        files: &dyn Files,
+        config: &Config,
+        from_ns: i64,
+    ) -> io::Result<()> {
+        self.note(files, judging(config), from_ns, false)
+    }
+
+    fn note(
+        &self,
+        files: &dyn Files,
+        judging: Judging,
+        from_ns: i64,
+        is_start: bool,
+    ) -> io::Result<()> {
+        let mut noted = self.noted.lock();
+        let mut list = noted.clone();
+        match list.last() {
+            // Noted for a time that came too soon: nothing was judged by it yet.
+            Some(last) if last.judging == judging && last.from_ns < from_ns && !is_start => {
+                list.pop();
+            }
+            Some(last) if last.judging == judging => return Ok(()),
+            _ => {}
         }
-        let mut list = self.list.clone();
-        list.push(Epoch { from_ns: now_ns, settings: self.current.clone() });
-        let first = list.len().saturating_sub(EPOCHS_MAX);
-        let text = render(&list[first..]);
+        list.push(Epoch { from_ns, judging });
+        list.drain(..list.len().saturating_sub(EPOCHS_MAX));
+        let text = render(&list);
         let new = self.path.with_extension("json.new");
         match files.remove(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -98,24 +157,34 @@ impl Epochs {
         file.append(&[&storage::seal_text(&text)])?;
         file.sync_data()?;
         files.rename(&new, &self.path)?;
-        files.sync_folder(self.path.parent().unwrap_or(Path::new(".")))
+        files.sync_folder(self.path.parent().unwrap_or(Path::new(".")))?;
+        *noted = list;
+        Ok(())
     }
 }
 
 fn judging(config: &Config) -> Judging {
-    SETTINGS
-        .iter()
-        .filter(|setting| {
-            setting.name.starts_with("limits.ingest.") || setting.name.starts_with("otlp.")
-        })
-        .map(|setting| (setting.name.to_owned(), (setting.get)(config)))
-        .collect()
+    let judges = |name: &str| name.starts_with("limits.ingest.") || name.starts_with("otlp.");
+    let settings = SETTINGS.iter().filter(|setting| judges(setting.name));
+    let own = config.tenants.iter().map(|(id, tenant)| {
+        let given = tenant.given.iter().filter(|(name, _)| judges(name));
+        let given: Values = given.map(|(name, value)| (name.clone(), value.clone())).collect();
+        (id.as_str().to_owned(), given)
+    });
+    Judging {
+        settings: settings
+            .map(|setting| (setting.name.to_owned(), (setting.get)(config)))
+            .collect(),
+        tenants: own.filter(|(_, given)| !given.is_empty()).collect(),
+    }
 }
 
 fn render(list: &[Epoch]) -> String {
     let epochs: Vec<Value> = list
         .iter()
-        .map(|epoch| json!({ "from_ns": epoch.from_ns, "settings": epoch.settings }))
+        .map(|Epoch { from_ns, judging: Judging { settings, tenants } }| {
+            json!({ "from_ns": from_ns, "settings": settings, "tenants": tenants })
+        })
         .collect();
     json!({ "version": 1, "epochs": epochs }).to_string()
 }
@@ -139,12 +208,24 @@ fn parse(content: &[u8]) -> Option<Vec<Epoch>> {
         .as_array()?
         .iter()
         .map(|epoch| {
-            let settings = epoch["settings"].as_object()?.iter();
-            let settings =
-                settings.map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
+            let values = |value: &Value| -> Option<Values> {
+                let pairs = value.as_object()?.iter();
+                pairs
+                    .map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+                    .collect()
+            };
+            let tenants = match epoch.get("tenants") {
+                Some(tenants) => tenants
+                    .as_object()?
+                    .iter()
+                    .map(|(id, own)| Some((id.clone(), values(own)?)))
+                    .collect::<Option<_>>()?,
+                // Written before tenants had limits of their own.
+                None => BTreeMap::new(),
+            };
             Some(Epoch {
                 from_ns: epoch["from_ns"].as_i64()?,
-                settings: settings.collect::<Option<_>>()?,
+                judging: Judging { settings: values(&epoch["settings"])?, tenants },
             })
         })
         .collect()
@@ -165,17 +246,17 @@ mod tests {
         assert_eq!(first.of(5), None, "nothing was noted: today's count");
         first.begin(&DiskFiles, 10).unwrap();
 
-        config.storage.limits.labels_max = 3;
+        config.limits.labels_max = 3;
         let second = Epochs::load(&DiskFiles, &config);
         assert_eq!(second.of(20), Some(0));
-        assert_eq!(second.config(0).unwrap().storage.limits.labels_max, 40);
+        assert_eq!(second.config(0).unwrap().limits.labels_max, 40);
         second.begin(&DiskFiles, 30).unwrap();
         second.begin(&DiskFiles, 30).unwrap();
 
         let third = Epochs::load(&DiskFiles, &config);
         assert_eq!((third.of(20), third.of(29), third.of(30)), (Some(0), Some(0), None));
-        for change in 0..40 {
-            config.storage.limits.labels_max = 50 + change;
+        for change in 0..EPOCHS_MAX + 20 {
+            config.limits.labels_max = 50 + change;
             Epochs::load(&DiskFiles, &config).begin(&DiskFiles, 100 + change as i64).unwrap();
         }
         assert_eq!(Epochs::load(&DiskFiles, &config).len(), EPOCHS_MAX);

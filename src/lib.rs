@@ -11,7 +11,10 @@ mod demo;
 mod descriptors;
 mod doors;
 mod epochs;
+mod limits;
 mod listen;
+mod memory;
+mod reload;
 mod server;
 mod stats;
 mod terminal;
@@ -21,4 +24,5 @@ mod wiring;
 
 pub use cli::run;
 pub use components::{SystemClock, SystemRandom};
-pub use server::Server;
+pub use reload::Reloaded;
+pub use server::{Server, StartError};

@@ -8,8 +8,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use ingest::Ingest;
+use model::{LimitTable, Profile};
 use query::{BuildInfo, Query, QueryOptions};
-use storage::{Components, Pool, Store};
+use storage::{Components, ErrorKind, Pool, Store};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -17,8 +18,9 @@ use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::doors::{self, Doors, Tls};
 use crate::epochs::Epochs;
+use crate::reload::{Reloaded, Reloader};
 use crate::wiring::{DecoderReplay, StoreSink, StoreSource, decoder_of};
-use crate::{assets, descriptors, listen, upkeep};
+use crate::{assets, descriptors, listen, memory, upkeep};
 
 /// A running server. Dropping it does not stop it: call [`Server::stop`].
 #[derive(Debug)]
@@ -30,6 +32,29 @@ pub struct Server {
     pub(crate) admin: Arc<Admin>,
     stop: watch::Sender<bool>,
     listeners: Vec<JoinHandle<()>>,
+    /// Ended with the server.
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Why a server does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Another process works on the data folder.
+    FolderInUse(String),
+    Failed(String),
+}
+
+impl From<String> for StartError {
+    fn from(why: String) -> StartError {
+        StartError::Failed(why)
+    }
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (StartError::FolderInUse(why) | StartError::Failed(why)) = self;
+        f.write_str(why)
+    }
 }
 
 impl Server {
@@ -37,11 +62,19 @@ impl Server {
     /// answered; the log may still be replaying.
     ///
     /// Errors: what could not be opened or bound, and why.
-    pub async fn start(mut config: Config, components: Components) -> Result<Server, String> {
+    pub async fn start(mut config: Config, components: Components) -> Result<Server, StartError> {
         doors::panics::count();
+        let as_read = config.clone();
         let doors = Doors::new(&config.auth, &config.egress, &components)?;
         let tls = Tls::open(&config.tls)?;
+        memory::fit(&mut config, memory::available_bytes());
+        let limits = LimitTable::new(config.tenant_limits());
+        config.storage.limits = Arc::clone(&limits);
         config.ingest.body_deadline_ns = config.connections.body_ns;
+        config.ingest.shows_process_values = config.profile == Profile::Single;
+        if config.profile == Profile::Multi {
+            config.ingest.tenant_inflight_bytes_max = config.ingest.inflight_bytes_max / 2;
+        }
         let clock = Arc::clone(&components.clock);
         let http = listen::bind("http", config.http).await?;
         let otlp_http = listen::bind("otlp-http", config.otlp_http).await?;
@@ -59,23 +92,47 @@ impl Server {
         let epochs = Arc::new(Epochs::load(files.as_ref(), &config));
         let replay = Arc::new(DecoderReplay::new(Arc::clone(&decoder), Arc::clone(&epochs)));
         let started_ns = components.clock.now_ns();
-        let store = Store::open(config.storage.clone(), components, replay)
-            .await
-            .map_err(|error| error.to_string())?;
+        let store = Store::open(config.storage.clone(), components.clone(), replay).await;
+        let store = store.map_err(|error| match error.kind() {
+            ErrorKind::Unavailable => StartError::FolderInUse(error.to_string()),
+            _ => StartError::Failed(error.to_string()),
+        })?;
         // Nothing has been accepted yet, and the folder's lock is ours.
         epochs
             .begin(files.as_ref(), started_ns)
             .map_err(|error| format!("cannot note the settings in the data folder: {error}"))?;
-        let sink = Arc::new(StoreSink { store: Arc::clone(&store) });
+        let sink = Arc::new(StoreSink {
+            store: Arc::clone(&store),
+            shows_process_values: config.ingest.shows_process_values,
+        });
         let ingest = Ingest::new(config.ingest.clone(), decoder, sink);
-        let pool = Pool::new(config.storage.pool_threads);
+        // A tenant has half of the places: as many as there are threads for one alone.
+        let places = config.storage.pool_threads.max(2) * 2;
+        let pool = Pool::new(places);
         let source = Arc::new(StoreSource { store: Arc::clone(&store), pool });
-        let options =
-            QueryOptions { build: build_info(), lookback_ms: config.lookback_ms, started_ns };
+        let options = QueryOptions {
+            build: build_info(),
+            lookback_ms: config.lookback_ms,
+            started_ns,
+            places,
+        };
         let query = Query::new(options, source);
 
+        let reloader = Reloader::new(
+            as_read,
+            epochs,
+            limits,
+            Arc::clone(&ingest),
+            Arc::clone(&doors),
+            components,
+        );
+        let tasks = vec![
+            tokio::spawn(memory::measure(Arc::clone(&config.storage.memory))),
+            tokio::spawn(Arc::clone(&reloader).watch_file()),
+        ];
         let admin = Arc::new(Admin {
             config,
+            reloader,
             store,
             ingest: Arc::clone(&ingest),
             query: Arc::clone(&query),
@@ -112,6 +169,7 @@ impl Server {
             admin,
             stop,
             listeners,
+            tasks,
         })
     }
 
@@ -127,6 +185,13 @@ impl Server {
         &self.admin.store
     }
 
+    /// Reads the settings again and lets count what can change while it runs.
+    ///
+    /// Errors: every wrong setting, one a line; all stays as it was then.
+    pub async fn reload(&self) -> Result<Reloaded, String> {
+        self.admin.reloader.reload().await
+    }
+
     /// Says that it is not ready, for the shutdown delay of the settings; then takes no more
     /// requests, finishes those in flight, flushes, closes, within their shutdown timeout.
     ///
@@ -136,6 +201,9 @@ impl Server {
         let delay_ns = u64::try_from(self.admin.config.shutdown_delay_ns).unwrap_or(0);
         tokio::time::sleep(Duration::from_nanos(delay_ns)).await;
         self.stop.send_replace(true);
+        for task in &self.tasks {
+            task.abort();
+        }
         let timeout_ns = u64::try_from(self.admin.config.shutdown_timeout_ns).unwrap_or(0);
         let timeout = Duration::from_nanos(timeout_ns);
         let finish = async {

@@ -6,14 +6,21 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use model::MemoryPool;
+
 use crate::admin::Admin;
 use crate::doors::panics;
+use crate::limits;
 
 type Row = (&'static str, Vec<(&'static str, String)>, f64);
 
 /// Every family and what it says, in order of name.
 const HELP: &[(&str, &str)] = &[
     ("auth_failures_total", "Requests turned away at the door, by kind."),
+    (
+        "backpressure_state",
+        "0 if nothing is refused for memory, 1 if queries are, 2 if writes are too.",
+    ),
     ("build_info", "1, with the version as a label."),
     ("cache_hits_total", "Reads of objects that the cache answered."),
     ("cache_misses_total", "Reads of objects that the cache did not hold."),
@@ -23,16 +30,33 @@ const HELP: &[(&str, &str)] = &[
     ("compacted_bytes_total", "Bytes of the segments that compactions wrote."),
     ("compaction_failures_total", "Compactions that failed."),
     ("compactions_total", "Compactions that were done."),
+    (
+        "config_last_reload_success_timestamp_seconds",
+        "When settings were last read without a problem.",
+    ),
+    (
+        "config_last_reload_successful",
+        "1 if the settings were read without a problem the last time.",
+    ),
     ("data_loss_suspected", "1 if anything on disk was found damaged."),
     ("disk_free_bytes", "Free bytes of the disk that holds the data."),
     ("flush_failures_total", "Flushes of memtables that failed."),
     ("flushes_total", "Flushes of memtables that were done."),
     ("ingest_deduplicated_requests_total", "Requests that had been taken before."),
+    (
+        "ingest_discarded_bytes_total",
+        "Bytes of requests refused as a whole, by tenant, signal and reason.",
+    ),
     ("ingest_discarded_records_total", "Records refused, by tenant, signal and reason."),
     ("ingest_inflight_bytes", "Bytes of the requests that are being taken in."),
     ("ingest_received_bytes_total", "Bytes of requests that were taken, as sent."),
     ("ingest_received_records_total", "Records of requests that were taken."),
     ("ingest_requests_total", "Requests that were taken."),
+    ("limit", "Limits that have a use, by tenant; 0 is none."),
+    ("limit_usage", "How much of a limit is used, by tenant."),
+    ("memory_limit_bytes", "Memory that the process may use."),
+    ("memory_resident_bytes", "Anonymous memory of the process, as the system counts it."),
+    ("memory_used_bytes", "Memory that parts of the process keep, by pool."),
     ("memtable_bytes", "Memory of rows that are not in a segment yet."),
     ("memtable_rows", "Rows that are not in a segment yet."),
     ("orphan_files_removed_total", "Files removed that the catalog does not know."),
@@ -40,6 +64,7 @@ const HELP: &[(&str, &str)] = &[
     ("prev_shutdown_unclean", "1 if the server did not stop in order the last time."),
     ("queries_ended_total", "Queries that ended before their answer, by reason."),
     ("queries_in_flight", "Requests to the query endpoints that are being answered."),
+    ("query_rejected_total", "Queries refused before they began, by tenant and reason."),
     ("query_requests_total", "Requests to the query endpoints that were answered."),
     ("query_samples_total", "Samples and rows that queries touched."),
     ("query_scanned_bytes_total", "Bytes that queries read."),
@@ -74,6 +99,8 @@ const HELP: &[(&str, &str)] = &[
 /// The whole page.
 pub(crate) fn render(admin: &Admin) -> String {
     let (store, ingest, query) = (admin.store.stats(), admin.ingest.stats(), admin.query.stats());
+    let (reload_ok, reloaded_ns) = admin.reloader.last();
+    let memory = &admin.config.storage.memory;
     let (reloads, failures) = admin.tls.as_ref().map_or((0, 0), |tls| tls.counts());
     let mut of_doors = vec![
         ("panics_total", Vec::new(), panics::counted() as f64),
@@ -85,10 +112,29 @@ pub(crate) fn render(admin: &Admin) -> String {
     }));
     let own = [
         ("build_info", vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0),
+        ("config_last_reload_successful", Vec::new(), if reload_ok { 1.0 } else { 0.0 }),
+        ("config_last_reload_success_timestamp_seconds", Vec::new(), reloaded_ns as f64 / 1e9),
+        ("memory_limit_bytes", Vec::new(), memory.limit_bytes() as f64),
+        ("memory_resident_bytes", Vec::new(), memory.resident_bytes() as f64),
+        ("backpressure_state", Vec::new(), memory.pressure() as u8 as f64),
         ("start_time_seconds", Vec::new(), admin.started_ns as f64 / 1e9),
     ];
+    let mut own = own.to_vec();
+    for (tenant, limit, value, used) in limits::figures(admin) {
+        let labels = vec![("tenant", tenant), ("limit", limit.to_owned())];
+        own.push(("limit", labels.clone(), value));
+        own.push(("limit_usage", labels, used));
+    }
+    for (pool, bytes) in [
+        (MemoryPool::Ingest, admin.ingest.inflight_bytes()),
+        (MemoryPool::Memtables, admin.store.memtable_bytes()),
+        (MemoryPool::Cache, admin.store.cache_bytes()),
+        (MemoryPool::Queries, memory.query_bytes()),
+    ] {
+        own.push(("memory_used_bytes", vec![("pool", pool.as_str().to_owned())], bytes as f64));
+    }
     let counters = [store.counters, ingest.counters, query.counters, of_doors].concat();
-    let gauges = [store.gauges, ingest.gauges, query.gauges, own.to_vec()].concat();
+    let gauges = [store.gauges, ingest.gauges, query.gauges, own].concat();
     let mut page = String::new();
     write_families(&mut page, "counter", counters);
     write_families(&mut page, "gauge", gauges);
@@ -246,8 +292,13 @@ mod tests {
         for (path, body) in [
             ("/loki/api/v1/push", entry(admin.started_ns)),
             ("/loki/api/v1/push", entry(admin.started_ns + hour_ns)),
+            ("/loki/api/v1/push", "no JSON".to_owned()),
             ("/loki/api/v1/labels", String::new()),
+            ("/loki/api/v1/labels", "short of memory".to_owned()),
         ] {
+            if body == "short of memory" {
+                admin.config.storage.memory.measured(u64::MAX);
+            }
             let request = Request::post(path).header("content-type", "application/json");
             router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
         }

@@ -19,6 +19,8 @@ use crate::epochs::Epochs;
 #[derive(Debug)]
 pub(crate) struct StoreSink {
     pub(crate) store: Arc<Store>,
+    /// Whether senders may learn the values of process-wide limits.
+    pub(crate) shows_process_values: bool,
 }
 
 impl Sink for StoreSink {
@@ -30,7 +32,11 @@ impl Sink for StoreSink {
         async move {
             let Accepted { tenant, wire, batch, body_hash } = accepted;
             let write = Write { tenant, wire, batch, body_hash };
-            let ack = self.store.write(write).await.map_err(|error| refusal(&error))?;
+            let ack = self
+                .store
+                .write(write)
+                .await
+                .map_err(|error| refusal(&error, self.shows_process_values))?;
             Ok(Taken { rejections: ack.rejections, duplicate: ack.duplicate })
         }
         .boxed()
@@ -42,23 +48,32 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// A storage error in the words of the failure-class table: what goes wrong on our side is
 /// Overloaded, because a sender must try again and nothing of the request is at fault.
-fn refusal(error: &StorageError) -> Failure {
+fn refusal(error: &StorageError, shows_process_values: bool) -> Failure {
     let class = match error.kind() {
         ErrorKind::Invalid | ErrorKind::LimitExceeded => Class::InvalidRecords,
+        ErrorKind::TooMany => Class::RateLimited,
         ErrorKind::Unavailable
         | ErrorKind::Io
         | ErrorKind::Corrupt
         | ErrorKind::Cancelled
         | ErrorKind::Timeout => Class::Overloaded,
     };
-    let message = error.to_string();
+    let message = match error.exceeded() {
+        // What the process has is no tenant's business where there are many.
+        Some(exceeded) if exceeded.tenant.is_none() && !shows_process_values => {
+            format!("tercet-err-{}: {} ({})", exceeded.id.as_str(), exceeded.what, exceeded.key)
+        }
+        _ => error.to_string(),
+    };
     let message = if message.starts_with("tercet-err-") {
         message
     } else {
         format!("tercet-err-unavailable: {message}")
     };
-    let retry_after = (class == Class::Overloaded).then_some(RETRY_AFTER);
-    Failure { class, message, retry_after }
+    let retry_after =
+        matches!(class, Class::Overloaded | Class::RateLimited).then_some(RETRY_AFTER);
+    let exceeded = error.exceeded().filter(|of| of.tenant.is_some() || shows_process_values);
+    Failure { class, message, retry_after, exceeded: exceeded.cloned().map(Box::new) }
 }
 
 /// Decodes log entries again, each by the settings of its arrival.
@@ -88,7 +103,7 @@ impl DecoderReplay {
 
 /// A decoder that judges and translates by `config`.
 pub(crate) fn decoder_of(config: &Config) -> Decoder {
-    Decoder::new(config.storage.limits.clone()).with_translation(config.translation.clone())
+    Decoder::new(config.tenant_limits()).with_translation(config.translation.clone())
 }
 
 impl fmt::Debug for DecoderReplay {
@@ -118,12 +133,12 @@ impl Source for StoreSource {
         self.store.snapshot(tenant)
     }
 
-    fn budget(&self) -> Budget {
-        self.store.budget()
+    fn budget(&self, tenant: &TenantId) -> Budget {
+        self.store.budget(tenant)
     }
 
-    fn limits(&self) -> &Limits {
-        &self.store.options().limits
+    fn limits(&self, tenant: &TenantId) -> Arc<Limits> {
+        self.store.options().limits.of(tenant)
     }
 
     fn pool(&self) -> &Pool {

@@ -52,6 +52,13 @@ impl TimeWindow {
     }
 }
 
+/// The longest start of a text that has at most `bytes_max` bytes and ends with a whole character.
+pub(crate) fn cut_text(text: &[u8], bytes_max: usize) -> &[u8] {
+    let is_boundary = |at: &usize| text.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80);
+    let end = (0..=bytes_max.min(text.len())).rev().find(is_boundary).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
+}
+
 /// Checks a label set against the tenant's limits.
 ///
 /// Errors: TooManyLabels, LabelNameTooLong, LabelValueTooLong.

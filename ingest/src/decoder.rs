@@ -4,8 +4,10 @@
 //! or below asks for the time or for chance: times that a sender left out are the time of arrival
 //! that the log keeps beside the bytes.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use model::{Batch, Limits, Protocol, Rejections, Signal, TenantId, Wire};
+use model::{Batch, Limits, Protocol, Rejections, Signal, TenantId, TenantLimits, Wire};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::body::{self, DecompressError};
@@ -17,7 +19,7 @@ use crate::{TranslationOptions, loki, otlp, remote_write};
 /// shared by all requests.
 #[derive(Debug)]
 pub struct Decoder {
-    limits: Limits,
+    limits: Arc<TenantLimits>,
     series: SeriesCache,
     streams: StreamCache,
 }
@@ -44,6 +46,8 @@ pub struct Decoded {
     pub rejections: Rejections,
     /// See [`crate::Accepted::body_hash`].
     pub body_hash: u128,
+    /// Of the decompressed body.
+    pub plain_bytes: usize,
 }
 
 /// Why a body is no batch.
@@ -73,7 +77,13 @@ impl From<model::wire::WireError> for DecodeError {
 impl Decoder {
     /// A decoder that judges records by `limits`.
     #[must_use]
-    pub fn new(limits: Limits) -> Decoder {
+    pub fn new(limits: impl Into<TenantLimits>) -> Decoder {
+        Decoder::of(Arc::new(limits.into()))
+    }
+
+    /// A decoder that judges each tenant's records by its limits.
+    #[must_use]
+    pub fn of(limits: Arc<TenantLimits>) -> Decoder {
         Decoder { limits, series: SeriesCache::default(), streams: StreamCache::new(STREAMS_MAX) }
     }
 
@@ -81,6 +91,12 @@ impl Decoder {
     #[must_use]
     pub fn with_translation(self, options: TranslationOptions) -> Decoder {
         Decoder { series: SeriesCache::new(options), ..self }
+    }
+
+    /// A tenant's limits, as this decoder knows them.
+    #[must_use]
+    pub fn limits(&self, tenant: &TenantId) -> &Limits {
+        self.limits.of(tenant)
     }
 
     /// Decompresses and decodes `wire`, which was accepted once and comes from the log: the cap on
@@ -102,16 +118,17 @@ impl Decoder {
         if plain.len() > ARENA_BYTES_MAX {
             return Err(DecodeError::TooBig("body is larger than 4 GiB".to_owned()));
         }
+        let plain_bytes = plain.len();
         let body_hash = xxh3_128_with_seed(&plain, wire.protocol as u64);
         let ctx = DecodeContext {
             tenant,
-            limits: &self.limits,
+            limits: self.limits.of(tenant),
             received_ns: wire.received_ns,
             series: &self.series,
             streams: &self.streams,
         };
         let (batch, rejections) = decode_plain(wire.protocol, plain, &ctx)?;
-        Ok(Decoded { batch, rejections, body_hash })
+        Ok(Decoded { batch, rejections, body_hash, plain_bytes })
     }
 }
 

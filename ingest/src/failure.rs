@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
-use model::Rejections;
+use model::{Exceeded, Rejections, TenantId};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What kind of failure a request met. What each protocol answers stands in one table here.
@@ -111,6 +111,8 @@ pub struct Failure {
     pub message: String,
     /// Only with RateLimited and Overloaded.
     pub retry_after: Option<Duration>,
+    /// The limit that was met, if it was one.
+    pub exceeded: Option<Box<Exceeded>>,
 }
 
 impl Failure {
@@ -135,7 +137,29 @@ impl Failure {
             let end = (0..=Self::MESSAGE_BYTES_MAX).rev().find(|&at| message.is_char_boundary(at));
             message.truncate(end.unwrap_or(0));
         }
-        Failure { class, message, retry_after: None }
+        Failure { class, message, retry_after: None, exceeded: None }
+    }
+
+    /// A limit that was met.
+    #[must_use]
+    pub fn exceeded(class: Class, exceeded: Exceeded) -> Failure {
+        let message = exceeded.to_string();
+        Failure { class, message, retry_after: None, exceeded: Some(Box::new(exceeded)) }
+    }
+
+    /// The same failure, as one tenant's.
+    pub(crate) fn of(mut self, tenant: &TenantId) -> Failure {
+        if let Some(exceeded) = &mut self.exceeded {
+            exceeded.tenant = Some(tenant.clone());
+            self.message = exceeded.to_string();
+        }
+        self
+    }
+
+    /// The id in the message.
+    pub(crate) fn id(&self) -> &str {
+        let named = self.message.strip_prefix("tercet-err-").and_then(|rest| rest.split_once(':'));
+        named.map_or("", |(id, _)| id)
     }
 
     /// A body over one of the process-wide limits.
@@ -150,6 +174,7 @@ impl Failure {
             class: Class::InvalidRecords,
             message: rejections.message(Self::MESSAGE_BYTES_MAX),
             retry_after: None,
+            exceeded: None,
         }
     }
 

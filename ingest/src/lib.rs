@@ -17,6 +17,7 @@ pub mod fuzzing;
 mod http;
 mod loki;
 mod otlp;
+mod rates;
 mod raw_cache;
 mod remote_write;
 mod series_cache;

@@ -15,6 +15,10 @@ use crate::http::IngestStats;
 const PROBLEMS_MAX: usize = 256;
 /// Tenants that have counters of their own; later ones share `other`.
 const TENANTS_MAX: usize = 100;
+/// Tenants and reasons whose last line in the log is remembered.
+const LOGGED_MAX: usize = 1000;
+/// Units: ns.
+const LOG_EVERY_NS: i64 = 10 * model::NS_PER_S;
 /// Services that are remembered for [`Arrival`].
 const ARRIVALS_MAX: usize = 1000;
 /// Streams or series of one request that are looked at for their service.
@@ -69,6 +73,10 @@ pub(crate) struct Stats {
     refused: [AtomicU64; Class::ALL.len()],
     duplicates: AtomicU64,
     discarded: Mutex<BTreeMap<(String, Signal, Reason), u64>>,
+    /// Bytes of requests refused as a whole, by tenant, signal and error id.
+    discarded_bytes: Mutex<BTreeMap<(String, Signal, String), u64>>,
+    /// When a tenant and reason were last logged, and how often they came since.
+    logged: Mutex<BTreeMap<(String, String), (i64, u64)>>,
     problems: Mutex<VecDeque<Problem>>,
     arrivals: Mutex<BTreeMap<(String, Signal, String), Arrival>>,
 }
@@ -164,6 +172,7 @@ impl Stats {
         let signal = signal_of(protocol);
         for rejection in &rejections.list {
             self.add_discarded(tenant, signal, rejection.reason, rejection.count);
+            self.log(tenant, rejection.reason.as_str(), time_ns, &rejection.example);
             self.add_problem(Problem {
                 time_ns,
                 signal,
@@ -191,7 +200,10 @@ impl Stats {
         signal: Signal,
         time_ns: i64,
         failure: &Failure,
+        bytes: u64,
     ) {
+        self.add_discarded_bytes(tenant, signal, failure.id(), bytes);
+        self.log(tenant, failure.id(), time_ns, &failure.message);
         let index = Class::ALL.iter().position(|&class| class == failure.class);
         if let Some(count) = index.and_then(|index| self.refused.get(index)) {
             count.fetch_add(1, Ordering::Relaxed);
@@ -204,6 +216,35 @@ impl Stats {
             records: 0,
             message: cut(&failure.message),
         });
+    }
+
+    fn add_discarded_bytes(&self, tenant: &TenantId, signal: Signal, id: &str, bytes: u64) {
+        let mut discarded = self.discarded_bytes.lock();
+        let key = (tenant.as_str().to_owned(), signal, id.to_owned());
+        let has_place = discarded.len() < TENANTS_MAX || discarded.contains_key(&key);
+        let key = if has_place { key } else { ("other".to_owned(), signal, key.2) };
+        *discarded.entry(key).or_default() += bytes;
+    }
+
+    /// Logs a refusal: one line for each tenant and reason in ten seconds.
+    fn log(&self, tenant: &TenantId, reason: &str, time_ns: i64, example: &str) {
+        let mut logged = self.logged.lock();
+        let key = (tenant.as_str().to_owned(), reason.to_owned());
+        if !logged.contains_key(&key) && logged.len() >= LOGGED_MAX {
+            logged.retain(|_, (at_ns, _)| time_ns.saturating_sub(*at_ns) < LOG_EVERY_NS);
+            if logged.len() >= LOGGED_MAX {
+                return;
+            }
+        }
+        let (at_ns, count) = logged.entry(key).or_insert((i64::MIN, 0));
+        *count += 1;
+        if time_ns.saturating_sub(*at_ns) < LOG_EVERY_NS {
+            return;
+        }
+        let count = std::mem::take(count);
+        *at_ns = time_ns;
+        let example = cut(example);
+        tracing::warn!(tenant = tenant.as_str(), reason, count, ?example, "refused");
     }
 
     fn add_problem(&self, problem: Problem) {
@@ -250,6 +291,14 @@ impl Stats {
             let labels = vec![("class", class.as_str().to_owned())];
             stats.counters.push(("requests_rejected_total", labels, read(count)));
         }
+        for ((tenant, signal, id), bytes) in &*self.discarded_bytes.lock() {
+            let labels = vec![
+                ("tenant", tenant.clone()),
+                ("signal", signal.as_str().to_owned()),
+                ("reason", id.clone()),
+            ];
+            stats.counters.push(("ingest_discarded_bytes_total", labels, *bytes as f64));
+        }
         let duplicates = read(&self.duplicates);
         stats.counters.push(("ingest_deduplicated_requests_total", Vec::new(), duplicates));
         stats.counters.sort_by_key(|(name, ..)| *name);
@@ -263,7 +312,7 @@ fn cut(text: &str) -> String {
 }
 
 /// The signal that a protocol carries.
-fn signal_of(protocol: Protocol) -> Signal {
+pub(crate) fn signal_of(protocol: Protocol) -> Signal {
     match protocol {
         Protocol::OtlpMetricsProtobuf | Protocol::OtlpMetricsJson | Protocol::RemoteWrite1 => {
             Signal::Metrics
@@ -302,7 +351,7 @@ mod tests {
         for n in 0..400 {
             let tenant = TenantId::parse(&format!("t{n}")).unwrap();
             stats.count_discarded(&tenant, Protocol::OtlpLogsJson, n, &rejections);
-            stats.count_refused(&tenant, Signal::Logs, n, &Failure::new(Class::TooBig, "x"));
+            stats.count_refused(&tenant, Signal::Logs, n, &Failure::new(Class::TooBig, "x"), 1);
         }
         let discarded: Vec<f64> = stats
             .snapshot()

@@ -11,9 +11,11 @@ mod labels;
 mod level;
 mod limits;
 mod logs;
+mod memory;
 mod metrics;
 mod protocol;
 mod reason;
+mod refusal;
 mod secret;
 mod stream;
 mod tenant;
@@ -27,13 +29,15 @@ pub use batch::{Batch, Signal, Slice};
 pub use histogram::{BucketSpan, CUSTOM_BUCKETS_SCHEMA, Histogram};
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME, Series, SeriesId};
 pub use level::{LevelSource, detected_level};
-pub use limits::Limits;
+pub use limits::{LimitTable, Limits, LimitsOf, Oversize, Profile, TenantLimits};
 pub use logs::{BodyKind, LogRow, LogsBatch};
+pub use memory::{Memory, Pool as MemoryPool, Pressure};
 pub use metrics::{
     Exemplar, MetricKind, MetricMetadata, MetricsBatch, STALE_NAN_BITS, Sample, is_stale, stale_nan,
 };
 pub use protocol::{Encoding, Protocol, Wire};
 pub use reason::{Reason, Rejection, Rejections};
+pub use refusal::{ErrorId, Exceeded};
 pub use secret::{Secret, without_credentials};
 pub use stream::{Hint, Scope, Stream, StreamId, StreamParts};
 pub use tenant::{TenantError, TenantId};

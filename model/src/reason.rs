@@ -1,5 +1,7 @@
 //! Why a record was not taken, in words that responses, stats and the page share.
 
+use crate::TenantId;
+
 /// A closed list, so that it can label our own stats. `as_str` is the id in `tercet-err-<id>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -128,6 +130,16 @@ impl Rejections {
     pub fn merge(&mut self, other: Rejections) {
         for rejection in other.list {
             self.add(rejection.reason, rejection.count, || rejection.example);
+        }
+    }
+
+    /// Adds to each example whose limit it was and where it is raised.
+    pub fn say_whose(&mut self, tenant: &TenantId) {
+        for rejection in &mut self.list {
+            if let Some(key) = rejection.reason.config_key() {
+                let place = crate::refusal::tenant_key(tenant, key);
+                rejection.example.push_str(&format!(" (tenant {tenant}); raise it in {place}"));
+            }
         }
     }
 

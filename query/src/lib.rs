@@ -15,6 +15,7 @@ mod lookup;
 mod promql;
 mod source;
 mod traces;
+mod turns;
 
 pub use http::{BuildInfo, Figure, Query, QueryOptions, QueryStats};
 pub use source::Source;

@@ -1,6 +1,6 @@
 //! How large the text of a query may be: the same bounds for every language.
 
-use model::Limits;
+use model::{ErrorId, Exceeded, Limits, NS_PER_S, TenantId};
 use storage::RegexLimits;
 
 /// Levels of the finished tree, chains of operators included: what recursion over it may need,
@@ -14,6 +14,17 @@ const PATTERNS_MAX: usize = 100;
 /// What a pattern follows, in either language. One inside a string counts as well: the bound is far
 /// beyond what people and panels write.
 const PATTERN_MARKS: [&str; 6] = ["=~", "!~", "|~", "regexp", "label_replace", "regexReplaceAll"];
+/// What is wrong with the time that a query ranges over, if anything (`max_ns` 0: no limit).
+pub(crate) fn range_too_long(tenant: &TenantId, range_ns: i64, max_ns: i64) -> Option<Exceeded> {
+    (max_ns != 0 && range_ns > max_ns).then(|| Exceeded {
+        id: ErrorId::RangeTooLong,
+        what: "the query ranges over too long a time".to_owned(),
+        key: "limits.query.max_range",
+        limit: format!("{}s", max_ns / NS_PER_S),
+        current: format!("{}s", range_ns / NS_PER_S),
+        tenant: Some(tenant.clone()),
+    })
+}
 
 /// Bounds of one query's text.
 #[derive(Debug, Clone, Copy)]

@@ -17,12 +17,14 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config, LogFormat, SETTINGS};
 use crate::terminal::{Stderr, printable};
-use crate::{Server, SystemClock, SystemRandom, canary, demo, descriptors};
+use crate::{Server, StartError, SystemClock, SystemRandom, canary, demo, descriptors};
 
 /// Exit code for wrong settings or arguments (sysexits' EX_CONFIG).
 const EXIT_SETTINGS: u8 = 78;
 /// Exit code when something could not be opened, bound or flushed.
 const EXIT_FAILED: u8 = 1;
+/// Exit code when another process works on the data folder (sysexits' EX_CANTCREAT).
+const EXIT_FOLDER: u8 = 73;
 /// Exit code of `verify` when it found something wrong.
 const EXIT_PROBLEMS: u8 = 2;
 /// Exit code of `serve` when the disk failed in a way that only a new start can judge (sysexits'
@@ -230,9 +232,8 @@ fn components() -> Components {
 async fn serve(config: Config) -> ExitCode {
     let data = config.storage.data_dir.display().to_string();
     // Taken before anything is served: a signal that comes early must not kill us half-way.
-    let (Ok(terminate), Ok(interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    let [Ok(terminate), Ok(interrupt), Ok(hangup)] = signals.map(signal) else {
         complain("cannot listen for signals");
         return ExitCode::from(EXIT_FAILED);
     };
@@ -242,18 +243,24 @@ async fn serve(config: Config) -> ExitCode {
     let server = match Server::start(config, components()).await {
         Ok(server) => server,
         Err(problem) => {
-            complain(&problem);
-            return ExitCode::from(EXIT_FAILED);
+            complain(&problem.to_string());
+            return ExitCode::from(match problem {
+                StartError::FolderInUse(_) => EXIT_FOLDER,
+                StartError::Failed(_) => EXIT_FAILED,
+            });
         }
     };
     greet(&server, &data);
-    until_stopped(server, terminate, interrupt).await
+    until_stopped(server, [terminate, interrupt, hangup]).await
 }
 
-async fn until_stopped(server: Server, mut terminate: Signal, mut interrupt: Signal) -> ExitCode {
+/// Waits for SIGTERM or SIGINT; SIGHUP reloads the settings, and nothing waits for that.
+async fn until_stopped(server: Server, signals: [Signal; 3]) -> ExitCode {
+    let [mut terminate, mut interrupt, hangup] = signals;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = reload_at(hangup, &server) => {}
         fatal = server.store().until_fatal() => return end_early(&fatal),
     }
     tracing::info!("stopping: no new requests; the rest is being finished and flushed");
@@ -269,6 +276,15 @@ async fn until_stopped(server: Server, mut terminate: Signal, mut interrupt: Sig
             ExitCode::from(EXIT_FAILED)
         }
     }
+}
+
+/// Reloads the settings at each signal, for ever.
+async fn reload_at(mut signal: Signal, server: &Server) {
+    while signal.recv().await.is_some() {
+        // What is wrong has been logged.
+        let _logged = server.reload().await;
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Ends without flushing: the log has everything.

@@ -53,7 +53,7 @@ impl Auth {
 }
 
 /// Somebody with a password.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     pub name: String,
     /// A PHC text of argon2id.
@@ -62,7 +62,7 @@ pub struct User {
 }
 
 /// A bearer token, by its hash.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     pub name: String,
     /// SHA-256 of the token in hex.
@@ -73,7 +73,7 @@ pub struct Token {
 }
 
 /// A client's certificate, by a name in it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     /// A DNS name or URI of its subject alternative names, or a DNS name behind `*.`.
     pub san: String,

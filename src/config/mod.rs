@@ -5,19 +5,21 @@
 //! before anything opens. `docs/settings.md` is compared with this table by a test.
 
 mod doors;
+mod limits;
 mod table;
 mod values;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ingest::{IngestOptions, TranslationOptions};
-use model::{Secret, without_credentials};
+use model::{Limits, Profile, Secret, TenantId, TenantLimits, without_credentials};
 use storage::Options;
 
 use crate::doors::Scope;
-use crate::listen::Limits;
+use crate::listen;
 
 pub use doors::{Auth, Certificate, EgressOptions, Oidc, TlsFiles, Token, User};
 pub use table::{SETTINGS, Setting};
@@ -37,8 +39,15 @@ pub struct Config {
     pub translation: TranslationOptions,
     /// PromQL's lookback. Units: ms.
     pub lookback_ms: i64,
+    /// Whose defaults the limits have.
+    pub profile: Profile,
+    /// Of every tenant that has none of its own.
+    pub limits: Limits,
+    pub tenants: BTreeMap<TenantId, TenantConfig>,
+    /// Of the whole process; 0 is four fifths of what the machine or its cgroup has. Units: bytes.
+    pub memory_bytes_max: u64,
     /// What a client may take of the sockets.
-    pub connections: Limits,
+    pub connections: listen::Limits,
     pub tls: TlsFiles,
     pub auth: Auth,
     pub egress: EgressOptions,
@@ -49,6 +58,33 @@ pub struct Config {
     pub log: LogFormat,
     /// `error`, `warn`, `info`, `debug` or a filter of `tracing-subscriber`.
     pub log_filter: String,
+    /// What all of it was read from, to be read again.
+    pub sources: Sources,
+}
+
+/// What a file says of one tenant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TenantConfig {
+    pub limits: Limits,
+    /// Names and values as they were given.
+    pub given: BTreeMap<String, String>,
+}
+
+/// Where settings come from. Of the environment it holds what names Tercet alone.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    pub flags: BTreeMap<String, String>,
+    pub environment: BTreeMap<String, String>,
+    pub file: Option<PathBuf>,
+    origins: BTreeMap<&'static str, Origin>,
+}
+
+impl Sources {
+    /// Where a setting's value came from; nothing where it is the default.
+    #[must_use]
+    pub fn origin(&self, name: &str) -> Option<Origin> {
+        self.origins.get(name).copied()
+    }
 }
 
 /// How our own log looks.
@@ -66,10 +102,14 @@ impl Default for Config {
             otlp_grpc: SocketAddr::from(([127, 0, 0, 1], 4317)),
             insecure: false,
             storage: Options::new(PathBuf::from("tercet-data")),
-            ingest: IngestOptions::default(),
+            ingest: IngestOptions { inflight_bytes_max: 0, ..IngestOptions::default() },
             translation: TranslationOptions::default(),
             lookback_ms: 300_000,
-            connections: Limits::default(),
+            profile: Profile::Single,
+            limits: Limits::default(),
+            tenants: BTreeMap::new(),
+            memory_bytes_max: 0,
+            connections: listen::Limits::default(),
             tls: TlsFiles::default(),
             auth: Auth::default(),
             egress: EgressOptions::default(),
@@ -77,16 +117,71 @@ impl Default for Config {
             shutdown_timeout_ns: 30_000_000_000,
             log: LogFormat::Text,
             log_filter: "info".to_owned(),
+            sources: Sources::default(),
         }
     }
 }
 
-/// Where a value came from, for messages.
+impl Config {
+    /// The limits of every tenant.
+    #[must_use]
+    pub fn tenant_limits(&self) -> TenantLimits {
+        let own = self.tenants.iter().map(|(id, tenant)| (id.clone(), tenant.limits.clone()));
+        TenantLimits::new(self.limits.clone(), own.collect())
+    }
+}
+
+/// Where a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
+pub enum Origin {
     Flag,
     Environment,
     File,
+}
+
+impl Origin {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Origin::Flag => "flag",
+            Origin::Environment => "environment",
+            Origin::File => "file",
+        }
+    }
+}
+
+/// Names and values by where they stand, before they are looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Given<'a> {
+    pub(crate) flags: Cow<'a, BTreeMap<String, String>>,
+    pub(crate) environment: Cow<'a, BTreeMap<String, String>>,
+    pub(crate) file: BTreeMap<String, String>,
+    pub(crate) tenants: BTreeMap<String, BTreeMap<String, String>>,
+    /// Its lists; what else is below `auth.` stands in the others.
+    pub(crate) auth: Auth,
+}
+
+impl Given<'_> {
+    /// Takes over what a file holds.
+    fn take(&mut self, mut table: toml::Table, problems: &mut Vec<String>) {
+        let wrong = "tenants: write a table for each tenant, as [tenants.acme.limits.ingest]";
+        match table.remove("tenants") {
+            None => {}
+            Some(toml::Value::Table(tenants)) => {
+                for (name, tenant) in tenants {
+                    match tenant {
+                        toml::Value::Table(tenant) => {
+                            flatten("", &tenant, self.tenants.entry(name).or_default());
+                        }
+                        _ => problems.push(wrong.to_owned()),
+                    }
+                }
+            }
+            Some(_) => problems.push(wrong.to_owned()),
+        }
+        doors::take_lists(&mut table, &mut self.auth, problems);
+        flatten("", &table, &mut self.file);
+    }
 }
 
 /// Reads all settings. `flags` holds the values of flags by setting name, `environment` all
@@ -98,22 +193,37 @@ pub fn read(
     environment: &BTreeMap<String, String>,
     file: Option<&Path>,
 ) -> Result<Config, String> {
-    let mut config = Config::default();
+    let mut given = Given {
+        flags: Cow::Borrowed(flags),
+        environment: Cow::Borrowed(environment),
+        ..Given::default()
+    };
     let mut problems = Vec::new();
-    let mut table =
-        file.map_or_else(|| Ok(toml::Table::new()), read_file).unwrap_or_else(|problem| {
-            problems.push(problem);
-            toml::Table::new()
-        });
-    doors::take_lists(&mut table, &mut config.auth, &mut problems);
-    let mut from_file = BTreeMap::new();
-    flatten("", &table, &mut from_file);
-    for name in from_file.keys() {
+    if let Some(file) = file {
+        match read_file(file) {
+            Ok(table) => given.take(table, &mut problems),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    let mut config = build(&given, &mut problems);
+    config.storage.bucket_options = bucket_options(environment);
+    config.sources.flags = flags.clone();
+    let ours = environment.iter().filter(|(name, _)| name.starts_with("TERCET_"));
+    config.sources.environment = ours.map(|(name, value)| (name.clone(), value.clone())).collect();
+    config.sources.file = file.map(Path::to_owned);
+    check(&config, &mut problems);
+    if problems.is_empty() { Ok(config) } else { Err(problems.join("\n")) }
+}
+
+/// Sets what was given, and says what is wrong with it.
+pub(crate) fn build(given: &Given<'_>, problems: &mut Vec<String>) -> Config {
+    let mut config = Config { auth: given.auth.clone(), ..Config::default() };
+    for name in given.file.keys() {
         if !SETTINGS.iter().any(|setting| setting.name == name) {
             problems.push(format!("{name}: no such setting{}", nearest(name)));
         }
     }
-    for name in environment.keys().filter(|name| name.starts_with("TERCET_")) {
+    for name in given.environment.keys().filter(|name| name.starts_with("TERCET_")) {
         if name != "TERCET_CONFIG"
             && !is_of_kubernetes(name)
             && !SETTINGS.iter().any(|setting| setting.variable() == *name)
@@ -121,17 +231,25 @@ pub fn read(
             problems.push(format!("{name}: no such setting"));
         }
     }
-    for setting in SETTINGS {
+    let find = |setting: &Setting| {
         let candidates = [
-            (flags.get(setting.name), Origin::Flag),
-            (environment.get(&setting.variable()), Origin::Environment),
-            (from_file.get(setting.name), Origin::File),
+            (given.flags.get(setting.name), Origin::Flag),
+            (given.environment.get(&setting.variable()), Origin::Environment),
+            (given.file.get(setting.name), Origin::File),
         ];
-        let Some((value, origin)) =
-            candidates.into_iter().find_map(|(value, origin)| Some((value?, origin)))
-        else {
-            continue;
-        };
+        candidates.into_iter().find_map(|(value, origin)| Some((value?.as_str(), origin)))
+    };
+    // The profile makes the defaults that the other settings change.
+    let profile = SETTINGS.iter().filter(|setting| setting.name == "server.profile");
+    for setting in profile.clone() {
+        if let Some((value, _)) = find(setting) {
+            // What is wrong with it is said below.
+            let _said_below = (setting.set)(&mut config, value);
+        }
+    }
+    config.limits = Limits::of(config.profile);
+    for setting in SETTINGS {
+        let Some((value, origin)) = find(setting) else { continue };
         if let Err(problem) = (setting.set)(&mut config, value) {
             let place = match origin {
                 Origin::Flag => format!("--{}", setting.flag()),
@@ -140,10 +258,45 @@ pub fn read(
             };
             problems.push(format!("{place}: {problem}"));
         }
+        config.sources.origins.insert(setting.name, origin);
     }
-    config.storage.bucket_options = bucket_options(environment);
-    check(&config, &mut problems);
-    if problems.is_empty() { Ok(config) } else { Err(problems.join("\n")) }
+    for (name, values) in &given.tenants {
+        match TenantId::parse(name) {
+            Ok(id) => {
+                let tenant = tenant_config(name, values, &config, problems);
+                config.tenants.insert(id, tenant);
+            }
+            Err(error) => problems.push(format!("tenants.{name}: {error}")),
+        }
+    }
+    config
+}
+
+/// A tenant's limits: those of all, and what its own table changes.
+fn tenant_config(
+    name: &str,
+    values: &BTreeMap<String, String>,
+    common: &Config,
+    problems: &mut Vec<String>,
+) -> TenantConfig {
+    let mut own = Config { limits: common.limits.clone(), ..Config::default() };
+    for (key, value) in values {
+        let setting = SETTINGS.iter().find(|setting| setting.name == key);
+        match setting.filter(|setting| setting.name.starts_with("limits.")) {
+            Some(setting) => {
+                if let Err(problem) = (setting.set)(&mut own, value) {
+                    problems.push(format!("tenants.{name}.{key}: {problem}"));
+                }
+            }
+            None if setting.is_some() => {
+                problems.push(format!(
+                    "tenants.{name}.{key}: is for the whole server, not for one tenant"
+                ));
+            }
+            None => problems.push(format!("tenants.{name}.{key}: no such limit{}", nearest(key))),
+        }
+    }
+    TenantConfig { limits: own.limits, given: values.clone() }
 }
 
 /// What Kubernetes puts into every pod's environment where a service is called `tercet`.
@@ -162,7 +315,7 @@ fn bucket_options(environment: &BTreeMap<String, String>) -> Vec<(String, Secret
 }
 
 /// What one setting alone cannot know.
-fn check(config: &Config, problems: &mut Vec<String>) {
+pub(crate) fn check(config: &Config, problems: &mut Vec<String>) {
     let addresses =
         [("http", config.http), ("otlp-http", config.otlp_http), ("otlp-grpc", config.otlp_grpc)];
     for (flag, address) in addresses {

@@ -3,24 +3,26 @@
 use std::path::PathBuf;
 
 use ingest::{DeltaMode, Strategy};
+use model::Profile;
 use storage::Durability;
 
+use super::limits::LIMITS;
 use super::values::{
-    DELTA_MODES, STRATEGIES, flag_value, positive_ns_u64, read_algorithms, read_durability,
-    read_folder, read_log, read_names, read_path, read_promote, read_roles, read_text, show,
-    show_bucket, show_names, show_ns, show_path, show_promote, show_size, show_size64, show_word,
-    size, unsigned, word,
+    DELTA_MODES, PROFILES, STRATEGIES, flag_value, positive_ns_u64, read_algorithms,
+    read_durability, read_folder, read_log, read_names, read_path, read_promote, read_roles,
+    read_text, show, show_bucket, show_names, show_ns, show_path, show_promote, show_size,
+    show_size64, show_word, size, unsigned, word,
 };
 use super::{Config, LogFormat};
 use crate::units::{format_bytes, format_duration_ns, parse_address, parse_duration_ns};
 
 /// One setting.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Setting {
     /// Its name in TOML, such as `storage.retention`.
     pub name: &'static str,
     /// A flag of its own; otherwise the flag is the name with dashes.
-    flag: Option<&'static str>,
+    pub(super) flag: Option<&'static str>,
     /// What stands for the value in help texts.
     pub value: &'static str,
     /// One or two sentences.
@@ -61,9 +63,30 @@ macro_rules! setting {
         }
     };
 }
+pub(super) use setting;
 
 /// Every setting, in the order of the docs.
-pub static SETTINGS: &[Setting] = &[
+pub static SETTINGS: &[Setting] = &joined::<COUNT>([BEFORE_LIMITS, LIMITS, BEHIND_LIMITS]);
+
+const COUNT: usize = BEFORE_LIMITS.len() + LIMITS.len() + BEHIND_LIMITS.len();
+
+/// The parts in one table. Panics: bug, `N` is not the sum of their lengths.
+const fn joined<const N: usize>(parts: [&[Setting]; 3]) -> [Setting; N] {
+    let mut all = [parts[0][0]; N];
+    let (mut part, mut row, mut count) = (0, 0, 0);
+    while part < parts.len() {
+        if row == parts[part].len() {
+            (part, row) = (part + 1, 0);
+        } else {
+            all[count] = parts[part][row];
+            (row, count) = (row + 1, count + 1);
+        }
+    }
+    assert!(count == N, "bug: the count of settings is wrong");
+    all
+}
+
+const BEFORE_LIMITS: &[Setting] = &[
     setting!(
         "server.http",
         Some("http"),
@@ -97,6 +120,14 @@ pub static SETTINGS: &[Setting] = &[
         show
     ),
     setting!(
+        "server.profile",
+        None,
+        "single|multi",
+        "Whose defaults the limits have: those of one tenant who owns the machine, or of many who do not know each other.",
+        profile = (|text: &str| word(&PROFILES, text)),
+        |profile: &Profile| show_word(&PROFILES, profile)
+    ),
+    setting!(
         "server.max_request_bytes",
         None,
         "SIZE",
@@ -116,7 +147,7 @@ pub static SETTINGS: &[Setting] = &[
         "server.max_inflight_ingest_bytes",
         None,
         "SIZE",
-        "Bodies being decoded and stored at one time; above it senders wait, then get 503.",
+        "Bodies being decoded and stored at one time; above it senders wait, then get 503. 0 is 20 % of memory.limit.",
         ingest.inflight_bytes_max = size::<usize>,
         show_size
     ),
@@ -215,6 +246,14 @@ pub static SETTINGS: &[Setting] = &[
         "How long a SIGTERM waits for requests in flight and the last flush.",
         shutdown_timeout_ns = parse_duration_ns,
         show_ns
+    ),
+    setting!(
+        "memory.limit",
+        None,
+        "SIZE",
+        "Memory of the whole process: near it queries are refused first, then writes. 0 is 80 % of what the machine or the cgroup has.",
+        memory_bytes_max = size::<u64>,
+        show_size64
     ),
     setting!(
         "tls.cert",
@@ -408,7 +447,7 @@ pub static SETTINGS: &[Setting] = &[
         "storage.flush_wal_bytes",
         None,
         "SIZE",
-        "A signal is flushed when this much of its log is not in segments yet.",
+        "A signal is flushed when this much of its log is not in segments yet. Less where memory.limit is small.",
         storage.flush_wal_bytes = size::<u64>,
         show_size64
     ),
@@ -416,7 +455,7 @@ pub static SETTINGS: &[Setting] = &[
         "storage.flush_memory_bytes",
         None,
         "SIZE",
-        "A signal is flushed when its memtable keeps this much memory.",
+        "A signal is flushed when its memtable keeps this much memory. Less where memory.limit is small.",
         storage.flush_memory_bytes = size::<u64>,
         show_size64
     ),
@@ -432,7 +471,7 @@ pub static SETTINGS: &[Setting] = &[
         "storage.memtable_max_bytes",
         None,
         "SIZE",
-        "Memory of all memtables; above it writes wait, then get 503.",
+        "Memory of all memtables; above it writes wait, then get 503. Less where memory.limit is small.",
         storage.memtable_bytes_max = size::<u64>,
         show_size64
     ),
@@ -440,7 +479,7 @@ pub static SETTINGS: &[Setting] = &[
         "storage.cache_bytes",
         None,
         "SIZE",
-        "Memory for blocks that queries have read.",
+        "Memory for blocks that queries have read. Less where memory.limit is small.",
         storage.cache_bytes_max = size::<u64>,
         show_size64
     ),
@@ -464,7 +503,7 @@ pub static SETTINGS: &[Setting] = &[
         "storage.disk_min_free",
         None,
         "SIZE",
-        "Writes get 503 when the disk has less than this.",
+        "Writes get 503 when the disk has less than this. 0 is the larger of 1 GiB and 5 % of the disk, and never more than a fifth of it.",
         storage.disk_free_bytes_min = size::<u64>,
         show_size64
     ),
@@ -484,182 +523,9 @@ pub static SETTINGS: &[Setting] = &[
         storage.id_fields = read_names,
         |names: &Vec<String>| names.join(",")
     ),
-    setting!(
-        "limits.ingest.max_active_series",
-        None,
-        "COUNT",
-        "Series with samples that are not in segments yet.",
-        storage.limits.active_series_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.ingest.max_active_streams",
-        None,
-        "COUNT",
-        "Streams with records that are not in segments yet.",
-        storage.limits.active_streams_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.ingest.max_labels",
-        None,
-        "COUNT",
-        "Labels of one series or stream.",
-        storage.limits.labels_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.ingest.max_label_name_bytes",
-        None,
-        "SIZE",
-        "Length of a label's name.",
-        storage.limits.label_name_bytes_max = size::<usize>,
-        show_size
-    ),
-    setting!(
-        "limits.ingest.max_label_value_bytes",
-        None,
-        "SIZE",
-        "Length of a label's value.",
-        storage.limits.label_value_bytes_max = size::<usize>,
-        show_size
-    ),
-    setting!(
-        "limits.ingest.max_attributes",
-        None,
-        "COUNT",
-        "Attributes of one record.",
-        storage.limits.attributes_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.ingest.max_attribute_bytes",
-        None,
-        "SIZE",
-        "Length of one attribute's value.",
-        storage.limits.attribute_bytes_max = size::<usize>,
-        show_size
-    ),
-    setting!(
-        "limits.ingest.max_line_bytes",
-        None,
-        "SIZE",
-        "Length of a log record's body.",
-        storage.limits.line_bytes_max = size::<usize>,
-        show_size
-    ),
-    setting!(
-        "limits.ingest.max_nesting_depth",
-        None,
-        "COUNT",
-        "Levels of arrays and maps in a value.",
-        storage.limits.nesting_depth_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.ingest.max_age",
-        None,
-        "DURATION",
-        "Records older than this are refused. 0 takes any age.",
-        storage.limits.age_max_ns = parse_duration_ns,
-        show_ns
-    ),
-    setting!(
-        "limits.ingest.max_future",
-        None,
-        "DURATION",
-        "Records further ahead of the clock than this are refused. 0 takes any.",
-        storage.limits.future_max_ns = parse_duration_ns,
-        show_ns
-    ),
-    setting!(
-        "limits.ingest.ooo_window",
-        None,
-        "DURATION",
-        "How much older than the newest sample of its series a sample may be. 0 takes none that is older.",
-        storage.limits.ooo_window_ns = parse_duration_ns,
-        show_ns
-    ),
-    setting!(
-        "limits.query.timeout",
-        None,
-        "DURATION",
-        "A query that takes longer is ended.",
-        storage.limits.query_timeout_ns = parse_duration_ns,
-        show_ns
-    ),
-    setting!(
-        "limits.query.max_samples",
-        None,
-        "COUNT",
-        "Samples or rows that one query may touch.",
-        storage.limits.query_samples_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.query.max_series",
-        None,
-        "COUNT",
-        "Series that one query may select.",
-        storage.limits.query_series_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.query.max_points_per_series",
-        None,
-        "COUNT",
-        "Steps of a range query.",
-        storage.limits.query_points_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.query.max_entries",
-        None,
-        "COUNT",
-        "Log lines in one answer.",
-        storage.limits.query_entries_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.query.max_traces",
-        None,
-        "COUNT",
-        "Traces in one answer.",
-        storage.limits.query_traces_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.query.max_expr_bytes",
-        None,
-        "SIZE",
-        "Length of a query.",
-        storage.limits.expression_bytes_max = size::<usize>,
-        show_size
-    ),
-    setting!(
-        "limits.query.max_expr_depth",
-        None,
-        "COUNT",
-        "Nesting of a query.",
-        storage.limits.expression_depth_max = unsigned::<usize>,
-        show
-    ),
-    setting!(
-        "limits.query.max_regex_bytes",
-        None,
-        "SIZE",
-        "Length of a regular expression.",
-        storage.limits.regex_bytes_max = size::<usize>,
-        show_size
-    ),
-    setting!(
-        "limits.query.regex_program_bytes",
-        None,
-        "SIZE",
-        "Memory of a compiled regular expression.",
-        storage.limits.regex_program_bytes_max = size::<usize>,
-        show_size
-    ),
+];
+
+const BEHIND_LIMITS: &[Setting] = &[
     setting!(
         "otlp.translation_strategy",
         None,

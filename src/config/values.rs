@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ingest::{DeltaMode, Promote, Strategy};
-use model::without_credentials;
+use model::{Oversize, Profile, without_credentials};
 use storage::Durability;
 
 use super::LogFormat;
@@ -124,6 +124,12 @@ pub(super) const DELTA_MODES: [(&str, DeltaMode); 3] = [
     ("keep", DeltaMode::Keep),
     ("reject", DeltaMode::Reject),
 ];
+
+pub(super) const PROFILES: [(&str, Profile); 2] =
+    [("single", Profile::Single), ("multi", Profile::Multi)];
+
+pub(super) const OVERSIZES: [(&str, Oversize); 2] =
+    [("reject", Oversize::Reject), ("truncate", Oversize::Truncate)];
 
 /// Reads one of a few words.
 pub(super) fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, String> {

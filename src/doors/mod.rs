@@ -27,7 +27,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
+use arc_swap::ArcSwap;
+use axum::RequestExt as _;
+use axum::extract::{MatchedPath, RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
@@ -36,8 +38,8 @@ use futures::FutureExt as _;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use ingest::{Class, Failure, Ingest};
-use model::TenantId;
-use storage::{Clock, Components};
+use model::{ErrorId, TenantId};
+use storage::{Clock, Components, Random};
 
 pub(crate) use access::{Grant, Permission, Principal, Roles, Scope};
 pub(crate) use passwords::hash_password;
@@ -94,17 +96,40 @@ enum Refusal {
     Undeclared,
 }
 
-/// All doors of a server.
+/// Who is known by the lists of the settings.
 #[derive(Debug)]
-pub(crate) struct Doors {
+struct Known {
+    /// Whether anybody is asked.
     is_on: bool,
-    anyone: Arc<Principal>,
     passwords: Passwords,
     tokens: Tokens,
     certificates: Vec<(String, Arc<Principal>)>,
+}
+
+impl Known {
+    fn new(auth: &Auth, random: &dyn Random) -> Known {
+        let certificates = auth.certificates.iter().map(|Certificate { san, grant }| {
+            let name = format!("certificate:{san}").into();
+            (san.clone(), Arc::new(Principal { name, grant: grant.clone() }))
+        });
+        Known {
+            is_on: auth.is_on(),
+            passwords: Passwords::new(&auth.users, random),
+            tokens: Tokens::new(&auth.tokens),
+            certificates: certificates.collect(),
+        }
+    }
+}
+
+/// All doors of a server.
+#[derive(Debug)]
+pub(crate) struct Doors {
+    anyone: Arc<Principal>,
+    known: ArcSwap<Known>,
     issuer: Option<Issuer>,
     failures: Failures,
     clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
     turned_away: [AtomicU64; KINDS.len()],
 }
 
@@ -123,21 +148,20 @@ impl Doors {
             }
             false => None,
         };
-        let certificates = auth.certificates.iter().map(|Certificate { san, grant }| {
-            let name = format!("certificate:{san}").into();
-            (san.clone(), Arc::new(Principal { name, grant: grant.clone() }))
-        });
         Ok(Arc::new(Doors {
-            is_on: auth.is_on(),
             anyone: Arc::new(Principal::anyone()),
-            passwords: Passwords::new(&auth.users, &*components.random),
-            tokens: Tokens::new(&auth.tokens),
-            certificates: certificates.collect(),
+            known: ArcSwap::from_pointee(Known::new(auth, &*components.random)),
             issuer,
             failures: Failures::new(auth.failed_login_rate),
             clock,
+            random: Arc::clone(&components.random),
             turned_away: Default::default(),
         }))
+    }
+
+    /// Lets in by the lists of `auth` from now on. The identity provider stays that of the start.
+    pub(crate) fn replace_lists(&self, auth: &Auth) {
+        self.known.store(Arc::new(Known::new(auth, &*self.random)));
     }
 
     /// Who was turned away, by kind.
@@ -163,21 +187,31 @@ impl Doors {
         if is_change && browser::is_cross_site(request.headers(), request.uri()) {
             return Err(Refusal::CrossSite);
         }
-        if !self.is_on || permission == Permission::Open {
+        if !self.known.load().is_on || permission == Permission::Open {
+            // What cannot be one is refused by the handler in the words of its protocol.
+            if let Ok(tenants) = Tenants::of(request).await {
+                let tenant = tenants.decided().cloned().unwrap_or_default();
+                request.extensions_mut().insert(tenant);
+            }
             request.extensions_mut().insert(Arc::clone(&self.anyone));
             return Ok(Arc::clone(&self.anyone));
         }
-        let tenant = tenant_of(request.headers())?;
+        let tenants = Tenants::of(request).await?;
         let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
         let principal = self.authenticate(request.headers(), &peer).await?;
-        authorize(&principal, permission, tenant.as_deref()).map_err(|denied| match denied {
-            Denied::Role => Refusal::Role(permission.as_str()),
-            Denied::Tenant => Refusal::Tenant(tenant.clone().unwrap_or_else(|| "*".to_owned())),
-        })?;
-        let tenant = tenant.as_deref().unwrap_or(principal.grant.scope.first().as_str());
-        if let Ok(tenant) = HeaderValue::from_str(tenant) {
+        for tenant in tenants.asked() {
+            authorize(&principal, permission, tenant.map(TenantId::as_str)).map_err(|denied| {
+                match denied {
+                    Denied::Role => Refusal::Role(permission.as_str()),
+                    Denied::Tenant => Refusal::Tenant(tenant.map_or("*", TenantId::as_str).into()),
+                }
+            })?;
+        }
+        let tenant = tenants.decided().unwrap_or(principal.grant.scope.first()).clone();
+        if let Ok(tenant) = HeaderValue::from_str(tenant.as_str()) {
             request.headers_mut().insert(TENANT_HEADER, tenant);
         }
+        request.extensions_mut().insert(tenant);
         request.extensions_mut().insert(Arc::clone(&principal));
         Ok(principal)
     }
@@ -220,11 +254,12 @@ impl Doors {
         address: IpAddr,
     ) -> Result<Arc<Principal>, Refusal> {
         let now = self.clock.monotonic_ns();
-        if let Some(principal) = self.passwords.recall(name, password, now) {
+        let passwords = &self.known.load_full().passwords;
+        if let Some(principal) = passwords.recall(name, password, now) {
             return Ok(principal);
         }
         self.failures.enter(address, name, now).map_err(Refusal::Limited)?;
-        match self.passwords.check(name, password, now).await {
+        match passwords.check(name, password, now).await {
             Checked::Right(principal) => {
                 self.failures.forgive(address, name);
                 Ok(principal)
@@ -250,7 +285,7 @@ impl Doors {
                 }
                 Err(NotTaken::Bad(why)) => Refusal::Bad("token", format!("JWT: {why}")),
             },
-            _ => match self.tokens.find(token, self.clock.now_ns()) {
+            _ => match self.known.load().tokens.find(token, self.clock.now_ns()) {
                 Found::Valid(principal) => return Ok(principal),
                 Found::Expired(name) => Refusal::Bad("expired", name.to_string()),
                 Found::Unknown => Refusal::Bad("token", "unknown token".to_owned()),
@@ -262,7 +297,8 @@ impl Doors {
     }
 
     fn by_certificate(&self, peer: &Peer) -> Option<Arc<Principal>> {
-        let (_, principal) = self
+        let known = self.known.load();
+        let (_, principal) = known
             .certificates
             .iter()
             .find(|(san, _)| peer.names.iter().any(|name| san_matches(san, name)))?;
@@ -310,7 +346,10 @@ impl Doors {
         if let Some(index) = KINDS.iter().position(|known| *known == kind) {
             self.turned_away[index].fetch_add(1, Ordering::Relaxed);
         }
-        let mut failure = Failure::new(class, what);
+        let mut failure = match refusal {
+            Refusal::Unavailable(_) => Failure::with_id(class, ErrorId::Unavailable.as_str(), what),
+            _ => Failure::new(class, what),
+        };
         failure.retry_after = match refusal {
             Refusal::Limited(seconds) => Some(Duration::from_secs(*seconds)),
             Refusal::Unavailable(_) => Some(Duration::from_secs(1)),
@@ -400,10 +439,45 @@ pub(crate) fn scope_of(principal: Option<&Arc<Principal>>) -> Scope {
     principal.map_or_else(Scope::every, |principal| principal.grant.scope.clone())
 }
 
-/// The tenant that a request names.
+/// The tenants that a request names.
+#[derive(Debug)]
+struct Tenants {
+    in_header: Option<TenantId>,
+    in_path: Option<TenantId>,
+}
+
+impl Tenants {
+    /// Errors: the request names two in its headers, or what cannot be one.
+    async fn of(request: &mut Request) -> Result<Tenants, Refusal> {
+        let route = request.extensions().get::<MatchedPath>();
+        let in_path = if route.is_some_and(|route| permissions::names_tenant(route.as_str())) {
+            let params = request.extract_parts::<RawPathParams>().await;
+            let params = params.map_err(|error| Refusal::BadTenant(error.to_string()))?;
+            let (_, name) = params.iter().next().unwrap_or_default();
+            Some(parse_tenant(name)?)
+        } else {
+            None
+        };
+        Ok(Tenants { in_header: tenant_in(request.headers())?, in_path })
+    }
+
+    /// All that the principal needs to be allowed; none stands for its own.
+    fn asked(&self) -> impl Iterator<Item = Option<&TenantId>> {
+        let named = [&self.in_header, &self.in_path].into_iter().flatten().map(Some);
+        let nobody = self.decided().is_none().then_some(None);
+        named.chain(nobody)
+    }
+
+    /// The one that the request is about; none stands for the principal's first.
+    fn decided(&self) -> Option<&TenantId> {
+        self.in_path.as_ref().or(self.in_header.as_ref())
+    }
+}
+
+/// The tenant that headers name.
 ///
-/// Errors: it names two, or what cannot be one.
-fn tenant_of(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+/// Errors: they name two, or what cannot be one.
+fn tenant_in(headers: &HeaderMap) -> Result<Option<TenantId>, Refusal> {
     let mut named = headers.get_all(TENANT_HEADER).iter();
     let (first, second) = (named.next(), named.next());
     if second.is_some() {
@@ -412,8 +486,11 @@ fn tenant_of(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let Some(value) = first.filter(|value| !value.is_empty()) else { return Ok(None) };
     let name =
         value.to_str().map_err(|_| Refusal::BadTenant("tenant id is not text".to_owned()))?;
-    let tenant = TenantId::parse(name).map_err(|error| Refusal::BadTenant(error.to_string()))?;
-    Ok(Some(tenant.as_str().to_owned()))
+    parse_tenant(name).map(Some)
+}
+
+fn parse_tenant(name: &str) -> Result<TenantId, Refusal> {
+    TenantId::parse(name).map_err(|error| Refusal::BadTenant(error.to_string()))
 }
 
 /// Whether a name in a certificate is the one of the settings; `*.` stands for one label.

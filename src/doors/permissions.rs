@@ -9,6 +9,9 @@ use http::Method;
 use super::access::Permission;
 use Permission::{Admin, Open, Read, Write};
 
+/// The one route whose path names a tenant, as `{id}`.
+const TENANT_LIMITS: &str = "/api/v1/tenants/{id}/limits";
+
 /// Where a dialect's paths are served.
 #[derive(Debug, Clone, Copy)]
 enum Place {
@@ -42,6 +45,7 @@ const GROUPS: &[Group] = &[
             "/-/backup/{id}",
             "/-/retention",
             "/-/retention/confirm",
+            "/-/reload",
             "/tercet/api/v1/settings",
             "/tercet/api/v1/permissions",
         ],
@@ -50,7 +54,14 @@ const GROUPS: &[Group] = &[
         Place::Root,
         Read,
         Read,
-        &["/tercet/api/v1/ingest", "/tercet/api/v1/status", "/tercet/api/v1/lookup/{*id}"],
+        &[
+            "/tercet/api/v1/ingest",
+            "/tercet/api/v1/limits",
+            "/tercet/api/v1/status",
+            "/tercet/api/v1/lookup/{*id}",
+            // Of the tenant that the path names.
+            TENANT_LIMITS,
+        ],
     ),
     (
         Place::Root,
@@ -191,6 +202,11 @@ pub(crate) fn needed(route: &str, method: &Method) -> Option<Permission> {
     let needs = BY_ROUTE.get(route)?;
     let looks = matches!(*method, Method::GET | Method::HEAD);
     Some(if looks { needs.look } else { needs.change })
+}
+
+/// Whether the path of a route names the tenant that a request is about.
+pub(crate) fn names_tenant(route: &str) -> bool {
+    route == TENANT_LIMITS
 }
 
 /// Every route with what it needs, in order.

@@ -1,6 +1,6 @@
 //! The doors of a whole server, asked in process; over sockets they are asked by the chaos rows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -19,7 +19,7 @@ use super::access::Scope;
 use super::egress::{Egress, is_refused};
 use super::oidc::{Issuer, NotTaken};
 use super::*;
-use crate::config::{Auth, Config, Oidc, Token, User};
+use crate::config::{self, Auth, Config, Oidc, Token, User};
 use crate::server::routes;
 use crate::{Server, SystemClock, SystemRandom};
 
@@ -53,10 +53,7 @@ async fn server(folder: &std::path::Path, auth: Auth) -> (Server, Router) {
     };
     config.storage.data_dir = folder.to_owned();
     let server = Server::start(config, components()).await.unwrap();
-    let doors = Arc::clone(&server.admin.doors);
-    let router = routes(&server.admin)
-        .fallback(crate::assets::fallback)
-        .layer(from_fn_with_state(doors, guard));
+    let router = doors_of(&server);
     (server, router)
 }
 
@@ -66,6 +63,12 @@ async fn ask(router: &Router, method: Method, path: &str, headers: &[(&str, &str
         request = request.header(*name, *value);
     }
     router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+}
+
+/// The same of a server that is there.
+fn doors_of(server: &Server) -> Router {
+    let doors = Arc::clone(&server.admin.doors);
+    routes(&server.admin).fallback(crate::assets::fallback).layer(from_fn_with_state(doors, guard))
 }
 
 /// The paths that a router serves, as its own account of itself says.
@@ -121,8 +124,10 @@ async fn every_route_turns_strangers_lesser_roles_and_other_tenants_away() {
     let (reader, writer, ruler) = (bearer(&reader), bearer(&writer), bearer(&ruler));
     for (route, needs) in all_permissions() {
         let parts = route.split('/').skip(1);
+        // What the path of a route with a tenant names is the tenant of reader and writer.
+        let filled = if permissions::names_tenant(route) { "a" } else { "7" };
         let path: String = parts
-            .map(|part| format!("/{}", if part.starts_with('{') { "7" } else { part }))
+            .map(|part| format!("/{}", if part.starts_with('{') { filled } else { part }))
             .collect();
         for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
             let what = format!("{method} {path}");
@@ -213,6 +218,112 @@ async fn a_request_without_a_tenant_gets_its_principals_first() {
         let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["tenants"].as_array().unwrap().len(), usize::from(shown), "{body}");
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn limits_are_shown_to_those_who_have_the_tenant_and_to_admins() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, read) = token("r", "read", &["a", "c"]);
+    let (writer, write) = token("w", "write", &["a"]);
+    let (ruler, admin) = token("x", "admin", &["*"]);
+    let auth = Auth { tokens: vec![read, write, admin], ..Auth::default() };
+    let (server, router) = server(folder.path(), auth).await;
+    let shown = async |token: &str, path: &str, tenant: &str| -> Result<String, u16> {
+        let authorization = format!("Bearer {token}");
+        let headers = [("authorization", authorization.as_str()), ("x-scope-orgid", tenant)];
+        let answer = ask(&router, Method::GET, path, &headers).await;
+        if answer.status() != 200 {
+            return Err(answer.status().as_u16());
+        }
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        Ok(body["tenant"].as_str().unwrap().to_owned())
+    };
+    let own = "/tercet/api/v1/limits";
+    assert_eq!(shown(&reader, own, "").await, Ok("a".to_owned()));
+    assert_eq!(shown(&reader, own, "c").await, Ok("c".to_owned()));
+    assert_eq!(shown(&reader, own, "b").await, Err(403));
+    assert_eq!(shown(&ruler, own, "b").await, Ok("b".to_owned()));
+    let of = |tenant: &str| format!("/api/v1/tenants/{tenant}/limits");
+    assert_eq!(shown(&reader, &of("c"), "").await, Ok("c".to_owned()));
+    assert_eq!(shown(&reader, &of("c"), "a").await, Ok("c".to_owned()));
+    assert_eq!(shown(&reader, &of("b"), "").await, Err(403));
+    assert_eq!(shown(&reader, &of("b"), "a").await, Err(403));
+    assert_eq!(shown(&writer, &of("a"), "").await, Err(403));
+    assert_eq!(shown(&ruler, &of("b"), "a").await, Ok("b".to_owned()));
+    for bad in ["%2e%2e", "a%2fb", "%252e%252e%252f", "a%00"] {
+        assert_eq!(shown(&ruler, &of(bad), "").await, Err(400), "{bad}");
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reload_lets_in_whom_the_file_names_and_never_everybody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tercet.toml");
+    let entry = |name: &str| {
+        let (token, hash) = create_token(&SystemRandom);
+        let text = format!(
+            "[[auth.tokens]]\nname = \"{name}\"\nhash = \"{hash}\"\nrole = \"read\"\n\
+             tenants = [\"a\"]\nexpires = \"never\"\n"
+        );
+        (token, text)
+    };
+    let ((old, of_old), (new, of_new)) = (entry("old"), entry("new"));
+    std::fs::write(&path, &of_old).unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let flags = [
+        ("server.http", "127.0.0.1:0"),
+        ("server.otlp_http", "127.0.0.1:0"),
+        ("server.otlp_grpc", "127.0.0.1:0"),
+        ("storage.data", data.as_str()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let config = config::read(&flags.into(), &BTreeMap::new(), Some(&path)).unwrap();
+    let server = Server::start(config, components()).await.unwrap();
+    let router = doors_of(&server);
+    let statuses = async || {
+        let mut statuses = [0; 2];
+        for (status, token) in statuses.iter_mut().zip([&old, &new]) {
+            let authorization = format!("Bearer {token}");
+            let headers = [("authorization", authorization.as_str())];
+            let answer = ask(&router, Method::GET, "/tercet/api/v1/status", &headers).await;
+            *status = answer.status().as_u16();
+        }
+        statuses
+    };
+    assert_eq!(statuses().await, [200, 401]);
+
+    std::fs::write(&path, &of_new).unwrap();
+    server.reload().await.unwrap();
+    assert_eq!(statuses().await, [401, 200]);
+
+    for wrong in ["", "[[auth.tokens]]\nname = \"x\"\n"] {
+        std::fs::write(&path, wrong).unwrap();
+        assert!(server.reload().await.unwrap_err().contains("auth"), "{wrong:?}");
+        assert_eq!(statuses().await, [401, 200], "{wrong:?}");
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn without_authentication_limits_are_those_of_the_tenant_that_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, router) = server(folder.path(), Auth::default()).await;
+    for (path, tenant, want) in [
+        ("/tercet/api/v1/limits", "", Some("default")),
+        ("/tercet/api/v1/limits", "b", Some("b")),
+        ("/tercet/api/v1/limits", "..", None),
+        ("/api/v1/tenants/c/limits", "b", Some("c")),
+        ("/api/v1/tenants/%2e%2e/limits", "", None),
+    ] {
+        let answer = ask(&router, Method::GET, path, &[("x-scope-orgid", tenant)]).await;
+        assert_eq!(answer.status() == 400, want.is_none(), "{path} {tenant}");
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        assert_eq!(body["tenant"].as_str(), want, "{path} {tenant}");
     }
     server.stop().await.unwrap();
 }

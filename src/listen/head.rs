@@ -9,6 +9,7 @@ use axum::body::Body;
 use http::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, Version};
 use hyper::body::Incoming;
+use model::ErrorId;
 use tower::ServiceExt as _;
 
 use super::Peer;
@@ -38,8 +39,8 @@ impl Exchange {
             (self.router.clone(), self.peer.clone(), Arc::clone(&self.vitals));
         async move {
             let is_http1 = request.version() < Version::HTTP_2;
-            if let Err((status, what)) = check(&vitals, request.headers(), is_http1) {
-                return Ok(refuse(status, what, is_http1, guard));
+            if let Err(refused) = check(&vitals, request.headers(), is_http1) {
+                return Ok(refused.answer(is_http1, guard));
             }
             let late = Arc::new(AtomicBool::new(false));
             let mut request = request.map(|body| {
@@ -51,43 +52,74 @@ impl Exchange {
             request.extensions_mut().insert(peer);
             let Ok(response) = router.oneshot(request).await;
             if late.load(Ordering::Relaxed) {
-                let what = "tercet-err-body_late: the body came more slowly than \
-                            server.body_min_rate and server.body_deadline allow\n";
-                return Ok(refuse(StatusCode::REQUEST_TIMEOUT, what, is_http1, guard));
+                let refused = Refused {
+                    status: StatusCode::REQUEST_TIMEOUT,
+                    id: ErrorId::BodyLate,
+                    what: "the body came more slowly than server.body_min_rate and \
+                           server.body_deadline allow",
+                };
+                return Ok(refused.answer(is_http1, guard));
             }
             Ok(response.map(|body| Answer::new(body, guard)))
         }
     }
 }
 
+/// Why a request does not come to its handler.
+#[derive(Debug)]
+struct Refused {
+    status: StatusCode,
+    id: ErrorId,
+    what: &'static str,
+}
+
+impl Refused {
+    /// An answer that ends the connection where one request is all that it carries.
+    fn answer(self, is_http1: bool, guard: RequestGuard) -> Response<Answer> {
+        let Refused { status, id, what } = self;
+        let text = format!("tercet-err-{}: {what}\n", id.as_str());
+        let mut response = Response::new(Answer::new(Body::from(text), guard));
+        *response.status_mut() = status;
+        if is_http1 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
 /// Checks what no handler should have to look at.
 ///
-/// Errors: the status and words of the refusal.
-fn check(
-    vitals: &Vitals,
-    headers: &HeaderMap,
-    is_http1: bool,
-) -> Result<(), (StatusCode, &'static str)> {
+/// Errors: why not.
+fn check(vitals: &Vitals, headers: &HeaderMap, is_http1: bool) -> Result<(), Refused> {
     if is_http1 {
         let head = vitals.take_head();
         // Two lengths: a proxy in front of us may have believed the other one. hyper shows us
         // the one that counts, so we look at what came; headers that came while another request
         // was being answered were not kept, and nobody sends such a request in good faith.
         if headers.contains_key(TRANSFER_ENCODING) && head.is_none_or(|head| has_length(&head)) {
-            let what = "tercet-err-two_lengths: transfer-encoding and content-length in one \
-                        request, or a chunked request behind one that is not answered yet\n";
-            return Err((StatusCode::BAD_REQUEST, what));
+            return Err(Refused {
+                status: StatusCode::BAD_REQUEST,
+                id: ErrorId::TwoLengths,
+                what: "transfer-encoding and content-length in one request, or a chunked request \
+                       behind one that is not answered yet",
+            });
         }
     }
     if headers.len() > vitals.limits.headers_max() {
-        let what = "tercet-err-too_many_headers: more headers than server.max_headers\n";
-        return Err((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, what));
+        return Err(Refused {
+            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            id: ErrorId::TooManyHeaders,
+            what: "more headers than server.max_headers",
+        });
     }
     let bytes: usize =
         headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if bytes > vitals.limits.header_bytes_max() as usize {
-        let what = "tercet-err-headers_too_big: headers are larger than server.max_header_bytes\n";
-        return Err((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, what));
+        return Err(Refused {
+            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            id: ErrorId::HeadersTooBig,
+            what: "headers are larger than server.max_header_bytes",
+        });
     }
     Ok(())
 }
@@ -98,19 +130,4 @@ fn has_length(head: &[u8]) -> bool {
         let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
         name.trim_ascii().eq_ignore_ascii_case(b"content-length")
     })
-}
-
-/// An answer that ends the connection where one request is all that it carries.
-fn refuse(
-    status: StatusCode,
-    what: &'static str,
-    is_http1: bool,
-    guard: RequestGuard,
-) -> Response<Answer> {
-    let mut response = Response::new(Answer::new(Body::from(what), guard));
-    *response.status_mut() = status;
-    if is_http1 {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use model::Exceeded;
+
 /// What to do about a [`StorageError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -9,6 +11,8 @@ pub enum ErrorKind {
     Invalid,
     /// A limit was met: ask for less.
     LimitExceeded,
+    /// The tenant asks more at one time than it may: repeat later.
+    TooMany,
     /// Not now (disk full, read-only, shutting down, memory): repeat later.
     Unavailable,
     /// Bytes on disk contradict themselves. What they hold is quarantined, never guessed.
@@ -26,11 +30,38 @@ pub enum ErrorKind {
 pub struct StorageError {
     kind: ErrorKind,
     message: String,
+    exceeded: Option<Box<Exceeded>>,
 }
 
 impl StorageError {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        StorageError { kind, message: message.into() }
+        StorageError { kind, message: message.into(), exceeded: None }
+    }
+
+    /// A limit that was met.
+    #[must_use]
+    pub fn limit(exceeded: Exceeded) -> Self {
+        let message = exceeded.to_string();
+        let exceeded = Some(Box::new(exceeded));
+        StorageError { kind: ErrorKind::LimitExceeded, message, exceeded }
+    }
+
+    /// The same, when a later try may not meet it.
+    #[must_use]
+    pub fn too_many(exceeded: Exceeded) -> Self {
+        StorageError { kind: ErrorKind::TooMany, ..Self::limit(exceeded) }
+    }
+
+    /// A limit of the whole process that was met: a later try may not meet it.
+    #[must_use]
+    pub fn unavailable(exceeded: Exceeded) -> Self {
+        StorageError { kind: ErrorKind::Unavailable, ..Self::limit(exceeded) }
+    }
+
+    /// The limit that was met, if it was one.
+    #[must_use]
+    pub fn exceeded(&self) -> Option<&Exceeded> {
+        self.exceeded.as_deref()
     }
 
     /// Contradicting bytes in `what`.

@@ -69,11 +69,27 @@ pub trait Files: Send + Sync + fmt::Debug {
     /// Bytes that may still be written below `path`.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
 
+    /// The room of the disk below `path`.
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let free_bytes = self.free_bytes(path)?;
+        Ok(Space { free_bytes, total_bytes: None, free_files: None, files: None })
+    }
+
     /// Takes the lock of a file, creating it if need be, until the guard is dropped or the process
     /// ends.
     ///
     /// Errors: WouldBlock when somebody else holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn FileLock>>;
+}
+
+/// The room of a disk; nothing where the file system does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    pub free_bytes: u64,
+    pub total_bytes: Option<u64>,
+    /// Files that may still be made, and all that may be.
+    pub free_files: Option<u64>,
+    pub files: Option<u64>,
 }
 
 /// A lock that is held until it is dropped.
@@ -199,6 +215,18 @@ impl Files for DiskFiles {
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         let space = rustix::fs::statvfs(path)?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let space = rustix::fs::statvfs(path)?;
+        // Some file systems make files as they go and count none.
+        let counts_files = space.f_files != 0;
+        Ok(Space {
+            free_bytes: space.f_bavail.saturating_mul(space.f_frsize),
+            total_bytes: Some(space.f_blocks.saturating_mul(space.f_frsize)),
+            free_files: counts_files.then_some(space.f_favail),
+            files: counts_files.then_some(space.f_files),
+        })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn FileLock>> {

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{Batch, Signal};
+use model::{Batch, LimitsOf, Signal, TenantId};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::backup::Manifest;
@@ -267,10 +267,16 @@ fn snapshot_of(signal: Signal, parts: Parts) -> Snapshot {
 
 fn files_of<E: SignalEngine>(batch: E::Batch, level: u8) -> Result<Vec<Vec<Bytes>>, StorageError> {
     let options = Options::new(std::path::PathBuf::new());
-    let memtable = E::memtable(1, &options);
+    let limits = LimitsOf::new(&options.limits, &TenantId::default());
+    let memtable = E::memtable(1, limits, &options);
     let _refused = E::append(&memtable, batch, 0, Append::Live);
     let id_fields = options.id_fields.into();
-    let mut ctx = EncodeContext { id_fields, level: 0, segment_bytes_target: 1 << 24 };
+    let mut ctx = EncodeContext {
+        id_fields,
+        level: 0,
+        segment_bytes_target: 1 << 24,
+        work_bytes_max: 384 << 20,
+    };
     let mut encoded = E::encode(&memtable, &ctx)?;
     if level > 0 {
         ctx.level = level;

@@ -41,7 +41,7 @@ pub use backup::{
 pub use catalog::{seal_text, unseal_text};
 pub use components::{Clock, Components, Random, Threads};
 pub use error::{ErrorKind, StorageError};
-pub use files::{AppendFile, DiskFiles, FileEntry, FileLock, Files};
+pub use files::{AppendFile, DiskFiles, FileEntry, FileLock, Files, Space};
 pub use matcher::{MatchOp, Matcher};
 pub use notices::{Budget, Ended, Notices, UnreadPart};
 pub use options::{Durability, Options};
@@ -58,7 +58,7 @@ pub use signal::traces::{SpanBlock, SpanScan, TracesReader};
 pub use snapshot::{Found, IdQuery, Snapshot};
 pub use store::{
     Ack, BackupSnapshot, Damage, Fatal, Figure, FileKind, Folder, Replay, Store, StoreStats, Tally,
-    Verified, Write,
+    Usage, Verified, Write,
 };
 
 #[cfg(feature = "bench")]

@@ -1,8 +1,9 @@
 //! How a store is set up, and every limit that storage keeps by itself.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use model::{Limits, Secret};
+use model::{LimitTable, Memory, Secret};
 
 /// When a write is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,11 +48,19 @@ pub struct Options {
     pub gc_grace_ns: i64,
     /// A byte-identical request inside this window is stored once. Units: ns.
     pub dedup_window_ns: i64,
-    /// Writes stop (Unavailable) when the disk has less than this. Units: bytes.
+    /// Writes stop (Unavailable) when the disk has less than this; 0 is the larger of 1 GiB and 5 % of
+    /// it, and never more than a fifth. Units: bytes.
     pub disk_free_bytes_min: u64,
+    /// Segments grow by merging up to about this. Units: bytes.
+    pub segment_bytes_target: u64,
+    /// What a flush or a merge may keep beside its input and its output, about. Units: bytes.
+    pub work_bytes_max: u64,
     /// Threads for work on rows, queries and background work together.
     pub pool_threads: usize,
-    pub limits: Limits,
+    /// Of each tenant; what is in it counts from the moment that it is.
+    pub limits: Arc<LimitTable>,
+    /// Of the whole process.
+    pub memory: Arc<Memory>,
     /// Attribute keys whose values are indexed as IDs, compared without case, `-`, `_` and `.`.
     pub id_fields: Vec<String>,
 }
@@ -76,9 +85,12 @@ impl Options {
             retention_ns: 30 * 86_400 * 1_000_000_000,
             gc_grace_ns: 600 * 1_000_000_000,
             dedup_window_ns: 300 * 1_000_000_000,
-            disk_free_bytes_min: 256 << 20,
+            disk_free_bytes_min: 0,
+            segment_bytes_target: 128 << 20,
+            work_bytes_max: 384 << 20,
             pool_threads: 2,
-            limits: Limits::default(),
+            limits: Arc::default(),
+            memory: Arc::default(),
             id_fields: [
                 "trace_id",
                 "span_id",

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use model::Signal;
 use serde::{Deserialize, Serialize};
 
+use crate::columns::{BLOCK_BYTES, ROW_GROUP_BYTES, ROW_GROUP_ROWS};
 use crate::{MsRange, StorageError, TimeRange};
 
 /// A segment as its encoder made it, not yet anywhere.
@@ -156,6 +157,9 @@ impl<S: OpenSegment> SegmentHandle<S> {
     }
 }
 
+/// What a merge keeps for a row that it orders, at most. Units: bytes.
+const ROW_WORK_BYTES: u64 = 192;
+
 /// What an encoder or a merge needs to know.
 #[derive(Debug, Clone)]
 pub(crate) struct EncodeContext {
@@ -165,6 +169,20 @@ pub(crate) struct EncodeContext {
     pub(crate) level: u8,
     /// Aim for files of about this size. Units: bytes.
     pub(crate) segment_bytes_target: usize,
+    /// [`crate::Options::work_bytes_max`]. Units: bytes.
+    pub(crate) work_bytes_max: usize,
+}
+
+impl EncodeContext {
+    /// Raw bytes after which a row group ends early: a sixth of the work's memory.
+    pub(crate) fn row_group_bytes(&self) -> usize {
+        (self.work_bytes_max / 6).clamp(BLOCK_BYTES, ROW_GROUP_BYTES)
+    }
+
+    /// So many rows a merge may look at together when it keeps something for each.
+    pub(crate) fn rows_max(&self) -> u64 {
+        (self.work_bytes_max as u64 / ROW_WORK_BYTES).max(ROW_GROUP_ROWS as u64)
+    }
 }
 
 /// How a batch comes to a memtable.

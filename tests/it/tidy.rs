@@ -166,3 +166,28 @@ fn the_settings_are_documented_as_they_are() {
     }
     assert_eq!(rows.len(), wanted.len(), "docs/settings.md has rows of settings that are none");
 }
+
+#[test]
+fn every_refusal_is_explained() {
+    let page = read("docs/errors.md");
+    let explained: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(id, _)| id))
+        .collect();
+    let reasons = model::Reason::ALL.into_iter().map(model::Reason::as_str);
+    let ids = model::ErrorId::ALL.into_iter().map(model::ErrorId::as_str);
+    let wanted: Vec<&str> = reasons.chain(ids).collect();
+    assert_eq!(explained, wanted, "docs/errors.md and the code, in order");
+    for path in ["ingest/src", "storage/src", "query/src", "src"].into_iter().flat_map(sources) {
+        if is_test(&path) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for said in text.split("tercet-err-").skip(1) {
+            let id: String =
+                said.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            let is_known = id.is_empty() || wanted.contains(&id.as_str());
+            assert!(is_known, "{}: {id} is no model::ErrorId", path.display());
+        }
+    }
+}

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use model::Encoding;
 
 pub(crate) use gate::{Gate, Permit};
-pub(crate) use read::{ReadError, collect};
+pub(crate) use read::{ReadError, collect, drain};
 
 /// The largest zstd window that is honoured: 2^23 bytes, 8 MiB (`server.zstd_max_window`).
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;

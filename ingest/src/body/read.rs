@@ -6,10 +6,11 @@ use axum::body::Body;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use model::TenantId;
 
 use super::gate::{Gate, Permit};
 
-/// Of a body that is too large as much is read and dropped as a body may have, and this. Units: bytes.
+/// Of a body that is not taken as much is read and dropped as a body may have, and this. Units: bytes.
 const DRAINED_MIN: usize = 1 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
@@ -30,10 +31,12 @@ pub(crate) enum ReadError {
 pub(crate) async fn collect(
     body: Body,
     gate: &Gate,
+    tenant: &TenantId,
     bytes_max: usize,
     deadline: Duration,
 ) -> Result<(Bytes, Permit), ReadError> {
-    match tokio::time::timeout(deadline, collect_in_time(body, gate, bytes_max)).await {
+    let collected = collect_in_time(body, gate, tenant, bytes_max);
+    match tokio::time::timeout(deadline, collected).await {
         Ok(outcome) => outcome,
         Err(_elapsed) => Err(ReadError::Late),
     }
@@ -42,14 +45,19 @@ pub(crate) async fn collect(
 async fn collect_in_time(
     mut body: Body,
     gate: &Gate,
+    tenant: &TenantId,
     bytes_max: usize,
 ) -> Result<(Bytes, Permit), ReadError> {
     let hint = body.size_hint();
     let declared = usize::try_from(hint.lower()).unwrap_or(usize::MAX);
     if declared > bytes_max {
-        return Err(too_big(body, bytes_max).await);
+        drain(body, bytes_max).await;
+        return Err(ReadError::TooBig);
     }
-    let mut permit = gate.enter(declared).await.map_err(|_full| ReadError::Full)?;
+    let Ok(mut permit) = gate.enter(tenant, declared).await else {
+        drain(body, bytes_max).await;
+        return Err(ReadError::Full);
+    };
     let mut first = Bytes::new();
     let mut rest: Option<BytesMut> = None;
     while let Some(frame) = body.frame().await {
@@ -58,9 +66,15 @@ async fn collect_in_time(
         let length = first.len().saturating_add(rest.as_ref().map_or(0, BytesMut::len));
         let total = length.saturating_add(chunk.remaining());
         if total > bytes_max {
-            return Err(too_big(body, bytes_max).await);
+            drop((first, rest, chunk, permit));
+            drain(body, bytes_max).await;
+            return Err(ReadError::TooBig);
         }
-        permit.grow_to(total).await.map_err(|_full| ReadError::Full)?;
+        if permit.grow_to(total).await.is_err() {
+            drop((first, rest, chunk, permit));
+            drain(body, bytes_max).await;
+            return Err(ReadError::Full);
+        }
         if length == 0 {
             first = chunk;
             continue;
@@ -76,9 +90,9 @@ async fn collect_in_time(
     Ok((rest.map_or(first, BytesMut::freeze), permit))
 }
 
-/// Takes the rest of a body that is too large off the connection and drops it, within bounds: a
-/// client that is cut off while it still sends may never see the answer, and try again for ever.
-async fn too_big(mut body: Body, bytes_max: usize) -> ReadError {
+/// Takes the rest of a body that is refused off the connection and drops it, within bounds: a
+/// client that is cut off while it still sends may never see the answer, and try again at once.
+pub(crate) async fn drain(mut body: Body, bytes_max: usize) {
     let drain = async {
         let mut left = bytes_max.saturating_add(DRAINED_MIN);
         while let Some(Ok(frame)) = body.frame().await {
@@ -89,5 +103,4 @@ async fn too_big(mut body: Body, bytes_max: usize) -> ReadError {
     };
     // Whether it came to its end or not, the answer is the same.
     let _drained = tokio::time::timeout(DRAIN_TIME, drain).await;
-    ReadError::TooBig
 }

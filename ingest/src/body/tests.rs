@@ -1,7 +1,7 @@
 use std::io::Write;
 
 use bytes::Bytes;
-use model::Encoding;
+use model::{Encoding, TenantId};
 use proptest::prelude::*;
 
 use super::{DecompressError, Gate, decoded_bytes_hint, decompress, encoding_from_name};
@@ -100,14 +100,14 @@ fn encoding_names_are_compared_without_case() {
 #[tokio::test(start_paused = true)]
 async fn the_gate_makes_waiters_leave_and_lets_giants_pass_alone() {
     let gate = Gate::new(10 << 10);
-    let mut permit = gate.enter(4 << 10).await.unwrap();
+    let mut permit = gate.enter(&TenantId::default(), 4 << 10).await.unwrap();
     assert_eq!(gate.used_bytes(), 4 << 10);
     permit.grow_to(6 << 10).await.unwrap();
     assert_eq!(gate.used_bytes(), 6 << 10);
-    assert!(gate.enter(5 << 10).await.is_err());
+    assert!(gate.enter(&TenantId::default(), 5 << 10).await.is_err());
     drop(permit);
-    let giant = gate.enter(1 << 30).await.unwrap();
-    assert!(gate.enter(1).await.is_err());
+    let giant = gate.enter(&TenantId::default(), 1 << 30).await.unwrap();
+    assert!(gate.enter(&TenantId::default(), 1).await.is_err());
     drop(giant);
     assert_eq!(gate.used_bytes(), 0);
 }

@@ -123,7 +123,7 @@ async fn take(
     body: Body,
 ) -> Result<Rejections, Failure> {
     let tenant = tenant_of(headers)?;
-    let (framed, permit) = ingest.collect(body).await?;
+    let (framed, permit) = ingest.collect(&tenant, body).await?;
     let (is_compressed, bytes) = unframe(framed)?;
     let encoding = if is_compressed { message_encoding(headers)? } else { Encoding::Identity };
     let protocol = match signal {

@@ -13,18 +13,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::HeaderMap;
-use model::{Rejections, TenantId, Wire};
+use model::{ErrorId, Exceeded, Limits, Memory, Pressure, Rejections, Signal, TenantId, Wire};
 use tokio::sync::Semaphore;
 
-use crate::body::{Gate, Permit, ReadError, collect, decoded_bytes_hint};
+use crate::body::{Gate, Permit, ReadError, collect, decoded_bytes_hint, drain};
 use crate::dialect::{Dialect, Spoken};
 use crate::failure::Class;
-use crate::stats::{Arrival, Problem, Stats};
+use crate::rates::Rates;
+use crate::stats::{Arrival, Problem, Stats, signal_of};
 use crate::{Accepted, DecodeError, Decoded, Decoder, Failure, Sink};
 
 /// Process-wide limits of ingest (reliability.md section 5). Units: bytes.
@@ -34,10 +36,16 @@ pub struct IngestOptions {
     pub request_bytes_max: usize,
     /// `server.max_decompressed_bytes`
     pub decompressed_bytes_max: usize,
-    /// `server.max_inflight_ingest_bytes`
+    /// `server.max_inflight_ingest_bytes`; the root gives 0 there a value from `memory.limit`
     pub inflight_bytes_max: usize,
     /// `server.body_deadline`; 0 waits for ever. Units: ns.
     pub body_deadline_ns: i64,
+    /// The part of it that one tenant may take. Units: bytes.
+    pub tenant_inflight_bytes_max: usize,
+    /// Of the whole process: writes are refused while it is nearly full.
+    pub memory: Arc<Memory>,
+    /// Whether senders may learn the values of process-wide limits.
+    pub shows_process_values: bool,
 }
 
 impl Default for IngestOptions {
@@ -47,6 +55,9 @@ impl Default for IngestOptions {
             decompressed_bytes_max: 64 << 20,
             inflight_bytes_max: 256 << 20,
             body_deadline_ns: 60_000_000_000,
+            tenant_inflight_bytes_max: usize::MAX,
+            memory: Arc::default(),
+            shows_process_values: true,
         }
     }
 }
@@ -69,11 +80,30 @@ const DECODE_WAIT: Duration = Duration::from_secs(10);
 /// How long storage may take to keep a batch before the client is told to come back.
 const ACCEPT_WAIT: Duration = Duration::from_secs(30);
 
+/// Who decodes, by time of arrival: replay will choose in the same way.
+#[derive(Debug)]
+struct Decoders {
+    now: Arc<Decoder>,
+    /// Units: ns.
+    from_ns: i64,
+    before: Option<Arc<Decoder>>,
+}
+
+impl Decoders {
+    fn at(&self, received_ns: i64) -> &Arc<Decoder> {
+        match &self.before {
+            Some(before) if received_ns < self.from_ns => before,
+            _ => &self.now,
+        }
+    }
+}
+
 /// The ingest side of the server.
 #[derive(Debug)]
 pub struct Ingest {
     options: IngestOptions,
-    decoder: Arc<Decoder>,
+    decoders: ArcSwap<Decoders>,
+    rates: Rates,
     sink: Arc<dyn Sink>,
     gate: Gate,
     /// Requests being decoded away from the socket threads.
@@ -86,16 +116,32 @@ pub struct Ingest {
 impl Ingest {
     #[must_use]
     pub fn new(options: IngestOptions, decoder: Arc<Decoder>, sink: Arc<dyn Sink>) -> Arc<Ingest> {
+        let decoders = Decoders { now: decoder, from_ns: i64::MIN, before: None };
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Arc::new(Ingest {
-            gate: Gate::new(options.inflight_bytes_max),
+            gate: Gate::new(options.inflight_bytes_max)
+                .with_share(options.tenant_inflight_bytes_max),
             decoding: Semaphore::new(threads),
             stats: Stats::default(),
             refusals: AtomicU64::new(0),
             options,
-            decoder,
+            decoders: ArcSwap::from_pointee(decoders),
+            rates: Rates::default(),
             sink,
         })
+    }
+
+    /// From `from_ns` on requests are decoded by `decoder`. To be called before that time comes.
+    pub fn decode_by(&self, decoder: Arc<Decoder>, from_ns: i64) {
+        let before = Some(Arc::clone(&self.decoders.load().now));
+        self.decoders.store(Arc::new(Decoders { now: decoder, from_ns, before }));
+    }
+
+    /// What a tenant sent of a signal in the last second, where that is limited. Units: bytes of
+    /// logs and traces, samples of metrics.
+    #[must_use]
+    pub fn rate(&self, tenant: &TenantId, signal: Signal, limits: &Limits) -> Option<f64> {
+        self.rates.usage(tenant, signal, limits, self.sink.now_ns())
     }
 
     /// OTLP over HTTP and gRPC, remote write, Loki push; to be merged into the server's router.
@@ -125,6 +171,12 @@ impl Ingest {
         let mut stats = self.stats.snapshot();
         stats.gauges.push(("ingest_inflight_bytes", Vec::new(), self.gate.used_bytes() as f64));
         stats
+    }
+
+    /// Of the requests that are being taken in. Units: bytes.
+    #[must_use]
+    pub fn inflight_bytes(&self) -> u64 {
+        self.gate.used_bytes() as u64
     }
 
     /// What was refused lately, latest first: at most 256 entries.
@@ -160,31 +212,56 @@ impl Ingest {
     ) -> Result<Rejections, Failure> {
         let tenant = tenant_of(headers)?;
         let Spoken { protocol, encoding } = dialect.negotiate(headers)?;
-        let (bytes, permit) = self.collect(body).await?;
+        let (bytes, permit) = self.collect(&tenant, body).await?;
         let wire = Wire { protocol, encoding, bytes, received_ns: self.sink.now_ns() };
         self.keep(tenant, wire, permit).await
     }
 
-    async fn collect(&self, body: Body) -> Result<(bytes::Bytes, Permit), Failure> {
+    async fn collect(
+        &self,
+        tenant: &TenantId,
+        body: Body,
+    ) -> Result<(bytes::Bytes, Permit), Failure> {
         let bytes_max = self.options.request_bytes_max;
+        if self.options.memory.pressure() == Pressure::Writes {
+            drain(body, bytes_max).await;
+            return Err(overloaded(
+                ErrorId::MemoryFull,
+                "the server is short of memory and takes no writes for now (memory.limit)",
+            ));
+        }
         let deadline = match u64::try_from(self.options.body_deadline_ns) {
             Ok(0) | Err(_) => Duration::MAX,
             Ok(ns) => Duration::from_nanos(ns),
         };
-        collect(body, &self.gate, bytes_max, deadline).await.map_err(|error| match error {
+        let collected = collect(body, &self.gate, tenant, bytes_max, deadline).await;
+        collected.map_err(|error| match error {
             ReadError::TooBig => Failure::too_big(
                 &format!("request body is larger than {bytes_max} bytes"),
                 "server.max_request_bytes",
             ),
-            ReadError::Full => overloaded(
-                "inflight_bytes",
-                "too many bytes are being taken in (server.max_inflight_ingest_bytes)",
+            ReadError::Full => self.gate_full(),
+            ReadError::Late => overloaded(
+                ErrorId::BodyLate,
+                "the body did not arrive in time (server.body_deadline)",
             ),
-            ReadError::Late => {
-                overloaded("body_late", "the body did not arrive in time (server.body_deadline)")
-            }
             ReadError::Broken(why) => Failure::new(Class::Undecodable, why),
         })
+    }
+
+    fn gate_full(&self) -> Failure {
+        let exceeded = Exceeded {
+            id: ErrorId::InflightBytes,
+            what: "too many bytes are being taken in".to_owned(),
+            key: "server.max_inflight_ingest_bytes",
+            limit: self.options.inflight_bytes_max.to_string(),
+            current: self.gate.used_bytes().to_string(),
+            tenant: None,
+        };
+        if self.options.shows_process_values {
+            return Failure::exceeded(Class::Overloaded, exceeded);
+        }
+        overloaded(exceeded.id, &format!("{} ({})", exceeded.what, exceeded.key))
     }
 
     /// Decodes a body that has been received and hands it on: the way of every protocol.
@@ -194,15 +271,19 @@ impl Ingest {
         wire: Wire,
         mut permit: Permit,
     ) -> Result<Rejections, Failure> {
-        let decoded = self.decode(&tenant, &wire, &mut permit).await?;
-        let Decoded { batch, mut rejections, body_hash } = decoded;
+        let decoder = Arc::clone(self.decoders.load().at(wire.received_ns));
+        let limits = decoder.limits(&tenant);
+        self.rates.admit(&tenant, signal_of(wire.protocol), limits, wire.received_ns)?;
+        let decoded = self.decode(&decoder, &tenant, &wire, &mut permit).await?;
+        let Decoded { batch, mut rejections, body_hash, plain_bytes } = decoded;
+        self.rates.charge(&tenant, &batch, plain_bytes, limits, wire.received_ns)?;
         let (protocol, received_ns) = (wire.protocol, wire.received_ns);
         let arrival = self.stats.arrival_of(&tenant, &wire, &batch);
         if batch.record_count() > 0 || !is_empty(&batch) {
             let accepted = Accepted { tenant: tenant.clone(), wire, batch, body_hash };
             let kept = tokio::time::timeout(ACCEPT_WAIT, self.sink.accept(accepted)).await;
             let taken = kept.unwrap_or_else(|_elapsed| {
-                Err(overloaded("accept_late", "the batch was not on disk within 30 s"))
+                Err(overloaded(ErrorId::AcceptLate, "the batch was not on disk within 30 s"))
             })?;
             rejections.merge(taken.rejections);
             if taken.duplicate {
@@ -210,6 +291,7 @@ impl Ingest {
             }
         }
         drop(permit);
+        rejections.say_whose(&tenant);
         self.stats.count_taken(&arrival);
         self.stats.count_discarded(&tenant, protocol, received_ns, &rejections);
         Ok(rejections)
@@ -219,6 +301,7 @@ impl Ingest {
     /// says is decoded again with the room that it may take at most.
     async fn decode(
         &self,
+        decoder: &Arc<Decoder>,
         tenant: &TenantId,
         wire: &Wire,
         permit: &mut Permit,
@@ -226,13 +309,9 @@ impl Ingest {
         let bytes_max = self.options.decompressed_bytes_max;
         let hint = decoded_bytes_hint(wire.encoding, &wire.bytes, bytes_max);
         for room in [hint, bytes_max] {
-            permit.grow_to(wire.bytes.len().saturating_add(room)).await.map_err(|_full| {
-                overloaded(
-                    "inflight_bytes",
-                    "too many bytes are being taken in (server.max_inflight_ingest_bytes)",
-                )
-            })?;
-            match self.decode_once(tenant, wire, room).await? {
+            let bytes = wire.bytes.len().saturating_add(room);
+            permit.grow_to(bytes).await.map_err(|_full| self.gate_full())?;
+            match self.decode_once(decoder, tenant, wire, room).await? {
                 Ok(decoded) => return Ok(decoded),
                 Err(DecodeError::TooBig(_)) if room < bytes_max => {}
                 Err(DecodeError::TooBig(what)) => {
@@ -248,22 +327,25 @@ impl Ingest {
 
     async fn decode_once(
         &self,
+        decoder: &Arc<Decoder>,
         tenant: &TenantId,
         wire: &Wire,
         bytes_max: usize,
     ) -> Result<Result<Decoded, DecodeError>, Failure> {
         if wire.bytes.len().max(bytes_max) < INLINE_BYTES_MAX {
-            return decode_guarded(&self.decoder, tenant, wire, bytes_max);
+            return decode_guarded(decoder, tenant, wire, bytes_max);
         }
         let turn = tokio::time::timeout(DECODE_WAIT, self.decoding.acquire()).await;
         let Ok(Ok(turn)) = turn else {
-            return Err(overloaded("decode_late", "decoding did not start within 10 s"));
+            return Err(overloaded(ErrorId::DecodeLate, "decoding did not start within 10 s"));
         };
-        let (decoder, tenant, wire) = (Arc::clone(&self.decoder), tenant.clone(), wire.clone());
+        let (decoder, tenant, wire) = (Arc::clone(decoder), tenant.clone(), wire.clone());
         let work = move || decode_guarded(&decoder, &tenant, &wire, bytes_max);
         let outcome = tokio::task::spawn_blocking(work).await;
         drop(turn);
-        outcome.unwrap_or_else(|_gone| Err(overloaded("shutting_down", "the server is stopping")))
+        outcome.unwrap_or_else(|_gone| {
+            Err(overloaded(ErrorId::ShuttingDown, "the server is stopping"))
+        })
     }
 
     /// Completes a failure and counts it.
@@ -276,7 +358,11 @@ impl Ingest {
         let seed = now_ns as u64 ^ self.refusals.fetch_add(1, Ordering::Relaxed);
         let failure = failure.with_retry_after(attempt, seed);
         let tenant = tenant_of(headers).unwrap_or_default();
-        self.stats.count_refused(&tenant, dialect.signal(), now_ns, &failure);
+        let bytes = headers
+            .get(http::header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .unwrap_or(0);
+        self.stats.count_refused(&tenant, dialect.signal(), now_ns, &failure, bytes);
         failure
     }
 }
@@ -304,8 +390,8 @@ fn is_empty(batch: &model::Batch) -> bool {
     }
 }
 
-fn overloaded(id: &str, what: &str) -> Failure {
-    Failure::with_id(Class::Overloaded, id, what)
+fn overloaded(id: ErrorId, what: &str) -> Failure {
+    Failure::with_id(Class::Overloaded, id.as_str(), what)
 }
 
 /// The tenant that a request names, or the default one.

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,7 +16,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use model::wire::{Field, Reader, put_bytes, put_message};
-use model::{Limits, Reason, Signal};
+use model::{Limits, Memory, Reason, Signal, TenantId};
 use parking_lot::Mutex;
 use tower::ServiceExt;
 
@@ -224,7 +225,8 @@ async fn compressed_bodies_are_taken() {
 async fn refused_records_are_a_partial_success() {
     let bench = Bench::new();
     *bench.sink.refuses.lock() = Some(Reason::MaxActiveStreams);
-    let said = "tercet-err-max_active_streams: 1 refused, for example: too many";
+    let said = "tercet-err-max_active_streams: 1 refused, for example: too many (tenant default); \
+                raise it in tenants.default.limits.ingest.max_active_streams";
     let answer = bench.post("/v1/traces", &[JSON], SPANS_JSON).await;
     assert_eq!(answer.status, StatusCode::OK);
     let json: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
@@ -404,13 +406,38 @@ async fn bodies_over_the_caps_are_too_big_and_bombs_go_nowhere() {
 async fn a_full_house_asks_to_come_back() {
     let options = IngestOptions { inflight_bytes_max: 1 << 20, ..IngestOptions::default() };
     let bench = Bench::with(options);
-    let held = bench.ingest.gate.enter(1 << 20).await.unwrap();
+    let held = bench.ingest.gate.enter(&TenantId::default(), 1 << 20).await.unwrap();
     let answer = bench.post("/v1/traces", &[PROTOBUF], spans(1000)).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers.contains_key("retry-after"));
     drop(held);
     assert_eq!(bench.post("/v1/traces", &[PROTOBUF], spans(1000)).await.status, StatusCode::OK);
     assert_eq!(bench.ingest.gate.used_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_finds_no_room_is_read_to_its_end_so_that_the_answer_arrives() {
+    let short = Arc::new(Memory::new(1 << 20));
+    short.measured(u64::MAX);
+    let no_memory = IngestOptions { memory: short, ..IngestOptions::default() };
+    let full_gate = IngestOptions { inflight_bytes_max: 1 << 20, ..IngestOptions::default() };
+    for (options, id) in [(no_memory, "memory_full"), (full_gate, "inflight_bytes")] {
+        let bench = Bench::with(options);
+        let _held = bench.ingest.gate.enter(&TenantId::default(), 1 << 20).await.unwrap();
+        let taken = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&taken);
+        let chunks = (0..100).map(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, std::io::Error>(Bytes::from(vec![0; 100]))
+        });
+        let body = Body::from_stream(futures::stream::iter(chunks));
+        let request = Request::post("/v1/traces").header(PROTOBUF.0, PROTOBUF.1);
+        let answer = bench.send(request.body(body).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{id}");
+        assert!(answer.headers.contains_key("retry-after"), "{id}");
+        assert!(read_status(&answer.body).1.contains(id), "{id}");
+        assert_eq!(taken.load(Ordering::Relaxed), 100, "{id}");
+    }
 }
 
 #[tokio::test]

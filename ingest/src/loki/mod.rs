@@ -18,9 +18,11 @@ mod time;
 
 use bytes::Bytes;
 use model::wire::{put_bytes, put_message};
-use model::{Batch, Labels, LogRow, LogsBatch, Reason, Rejections, Slice, Stream, StreamParts};
+use model::{
+    Batch, Labels, LogRow, LogsBatch, Oversize, Reason, Rejections, Slice, Stream, StreamParts,
+};
 
-use crate::checks::{TimeWindow, check_limits};
+use crate::checks::{TimeWindow, check_limits, cut_text};
 use crate::decoder::{DecodeContext, DecodeError};
 use crate::series_cache::{Refusal, mix};
 
@@ -149,6 +151,8 @@ impl<'a> Push<'a> {
         let line_start = self.arena.len();
         let mut problem = None;
         let limit = self.ctx.limits.line_bytes_max;
+        let cuts = limit != 0 && self.ctx.limits.on_oversize == Oversize::Truncate;
+        let line = if cuts { cut_text(line, limit) } else { line };
         if limit != 0 && line.len() > limit {
             let text = format!(
                 "max entry size {limit} bytes exceeded by a line of {} bytes; limit \

@@ -11,6 +11,7 @@ use super::values::{
     Caps, Fault, Run, check_text, id, offset_of, slice_of, time_ns, too_large, wrong_type,
 };
 use crate::DecodeError;
+use crate::checks;
 use crate::decoder::DecodeContext;
 
 const ATTRIBUTES: u8 = 6;
@@ -77,6 +78,11 @@ fn body(any_value: &[u8], ctx: &RecordContext<'_>) -> Result<(BodyKind, Slice), 
     if let Some((1, Field::Bytes(text))) = reader.next_field()?
         && reader.is_empty()
     {
+        if text.len() > caps.line_bytes_max && caps.cuts_lines {
+            check_text(text)?;
+            let kept = checks::cut_text(text, caps.line_bytes_max);
+            return Ok((BodyKind::Text, slice_of(ctx.arena, kept)));
+        }
         check_line(text.len(), caps)?;
         check_text(text)?;
         return Ok((BodyKind::Text, slice_of(ctx.arena, text)));

@@ -1,7 +1,7 @@
 //! Checks of attribute values, strings, ids and times: everything that is looked at in a record.
 
 use model::wire::{Field, Reader, WireError};
-use model::{Reason, Slice};
+use model::{Oversize, Reason, Slice};
 
 use crate::decoder::DecodeContext;
 
@@ -51,6 +51,8 @@ pub(super) struct Caps {
     attributes_max: usize,
     attribute_bytes_max: usize,
     pub(super) line_bytes_max: usize,
+    /// Whether a longer text is kept without its end.
+    pub(super) cuts_lines: bool,
     pub(super) label_value_bytes_max: usize,
     depth_max: usize,
     received_ns: i64,
@@ -66,6 +68,7 @@ impl Caps {
             attributes_max: cap(limits.attributes_max),
             attribute_bytes_max: cap(limits.attribute_bytes_max),
             line_bytes_max: cap(limits.line_bytes_max),
+            cuts_lines: limits.on_oversize == Oversize::Truncate,
             label_value_bytes_max: cap(limits.label_value_bytes_max),
             depth_max: cap(limits.nesting_depth_max).min(DEPTH_MAX),
             received_ns: ctx.received_ns,

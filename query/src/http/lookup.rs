@@ -38,7 +38,7 @@ async fn look_up(
         let message = format!("an ID has 1 to {ID_BYTES_MAX} bytes, this one {}", id.text.len());
         return error(StatusCode::BAD_REQUEST, &message);
     }
-    let budget = query.source.budget();
+    let budget = query.source.budget(&params.tenant);
     let started_ns = query.source.now_ns();
     let outcome = respond::run(&query, &budget, move |source, budget| {
         let snapshot = source.snapshot(&params.tenant);
@@ -61,6 +61,7 @@ fn error(status: StatusCode, message: &str) -> Response {
 pub(super) fn status_of(error: &StorageError) -> StatusCode {
     match error.kind() {
         ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+        ErrorKind::TooMany => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::LimitExceeded => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorKind::Unavailable | ErrorKind::Timeout => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),

@@ -17,8 +17,10 @@ mod zipkin;
 use std::sync::Arc;
 
 use axum::Router;
+use model::TenantId;
 
 use crate::Source;
+use crate::turns::Turns;
 
 pub use stats::{Figure, QueryStats};
 use stats::{Stats, counted};
@@ -40,6 +42,8 @@ pub struct QueryOptions {
     pub lookback_ms: i64,
     /// When the server started. Units: ns since the Unix epoch.
     pub started_ns: i64,
+    /// Queries that run at one time; a tenant has half of them at most.
+    pub places: usize,
 }
 
 /// The query side of the server.
@@ -48,12 +52,14 @@ pub struct Query {
     pub(crate) options: QueryOptions,
     pub(crate) source: Arc<dyn Source>,
     pub(crate) stats: Stats,
+    pub(crate) turns: Arc<Turns>,
 }
 
 impl Query {
     #[must_use]
     pub fn new(options: QueryOptions, source: Arc<dyn Source>) -> Arc<Query> {
-        Arc::new(Query { options, source, stats: Stats::default() })
+        let turns = Turns::new(options.places);
+        Arc::new(Query { options, source, stats: Stats::default(), turns })
     }
 
     /// All dialects; to be merged into the server's router.
@@ -73,6 +79,12 @@ impl Query {
             .merge(counted("alertmanager", alertmanager::router(self)))
             .nest("/ds/alertmanager", counted("alertmanager", alertmanager::router(self)))
             .merge(counted("tercet", lookup::router(self)))
+    }
+
+    /// Queries of a tenant that run and that wait.
+    #[must_use]
+    pub fn usage(&self, tenant: &TenantId) -> (usize, usize) {
+        self.turns.usage(tenant)
     }
 
     #[must_use]

@@ -7,12 +7,13 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
-use model::Labels;
-use storage::{Budget, StorageError};
+use model::{ErrorId, Exceeded, Labels, Pressure};
+use storage::{Budget, ErrorKind, StorageError};
 
 use super::Query;
 use super::stats::Stats;
 use crate::Source;
+use crate::turns::Turn;
 
 /// A response of JSON text.
 pub(crate) fn json(status: StatusCode, body: String) -> Response {
@@ -122,6 +123,24 @@ pub(crate) fn push_labels(out: &mut String, labels: &Labels) {
     out.push('}');
 }
 
+/// Appends what a program needs to know of a limit that was met, after a member of a JSON object.
+pub(crate) fn push_exceeded(out: &mut String, exceeded: &Exceeded, status: StatusCode) {
+    let fields = [
+        ("error_id", exceeded.id.as_str()),
+        ("limit_value", &exceeded.limit),
+        ("current", &exceeded.current),
+        ("limit", exceeded.key),
+    ];
+    for (name, value) in fields {
+        let _infallible = write!(out, ",\"{name}\":");
+        push_string(out, value);
+    }
+    out.push_str(",\"config_key\":");
+    push_string(out, &exceeded.config_key());
+    let retryable = status == StatusCode::TOO_MANY_REQUESTS;
+    let _infallible = write!(out, ",\"retryable\":{retryable}");
+}
+
 /// A query at work. When the future that waits for it is dropped, its client has gone: the query is
 /// told to stop.
 struct Working<'q> {
@@ -145,11 +164,37 @@ pub(crate) async fn run<T: Send + 'static>(
     work: impl FnOnce(&dyn Source, &Budget) -> T + Send + 'static,
 ) -> Result<T, StorageError> {
     let working = Working { stats: &query.stats, budget };
+    let turn = admit(query, budget).await.inspect_err(|error| {
+        budget.finish();
+        query.stats.count_rejected(budget.tenant(), error);
+    })?;
     let (source, inner_budget) = (Arc::clone(&query.source), budget.clone());
-    let outcome = query.source.pool().run(move || work(&*source, &inner_budget)).await;
+    let outcome = query.source.pool().run(move || {
+        let answer = work(&*source, &inner_budget);
+        // Held until the work is over, whoever still waits for it.
+        drop(turn);
+        answer
+    });
+    let outcome = outcome.await;
     budget.finish();
     drop(working);
     outcome
+}
+
+/// Lets a query in when its tenant's turn comes.
+///
+/// Errors: Unavailable while memory is short, TooMany.
+async fn admit(query: &Query, budget: &Budget) -> Result<Turn, StorageError> {
+    if budget.pressure() >= Pressure::Queries {
+        let why = format!(
+            "tercet-err-{}: the server is short of memory and takes no queries for now \
+             (memory.limit)",
+            ErrorId::MemoryFull.as_str()
+        );
+        return Err(StorageError::new(ErrorKind::Unavailable, why));
+    }
+    let limits = query.source.limits(budget.tenant());
+    query.turns.enter(budget.tenant(), &limits).await
 }
 
 /// As [`run`], with a time of the caller's choice.

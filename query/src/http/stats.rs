@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{Next, from_fn};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
+use model::{ErrorId, TenantId};
 use parking_lot::Mutex;
-use storage::{Budget, Ended};
+use storage::{Budget, Ended, StorageError};
 
 use super::Query;
 
@@ -26,7 +27,13 @@ pub struct QueryStats {
     pub gauges: Vec<Figure>,
 }
 
+/// Tenants and reasons that are counted apart; later ones share the tenant `other`.
+const REJECTED_MAX: usize = 100;
+
 const STATUS_CLASSES: [&str; 3] = ["2xx", "4xx", "5xx"];
+
+/// What `Retry-After` says of queries that may come later. Units: s.
+const RETRY_AFTER_S: &str = "2";
 
 /// Answers of one endpoint.
 #[derive(Debug, Default, Clone, Copy)]
@@ -42,6 +49,8 @@ pub(crate) struct Stats {
     samples: AtomicU64,
     scanned_bytes: AtomicU64,
     ended: [AtomicU64; Ended::ALL.len()],
+    /// By tenant and error id.
+    rejected: Mutex<BTreeMap<(String, &'static str), u64>>,
     /// By dialect and endpoint.
     answers: Mutex<BTreeMap<(&'static str, String), Answers>>,
 }
@@ -57,6 +66,16 @@ impl Stats {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Counts a query that was refused before it began, for a limit of its tenant or of the process.
+    pub(super) fn count_rejected(&self, tenant: &TenantId, error: &StorageError) {
+        let reason = error.exceeded().map_or(ErrorId::MemoryFull, |exceeded| exceeded.id).as_str();
+        let mut rejected = self.rejected.lock();
+        let has_place = rejected.len() < REJECTED_MAX
+            || rejected.contains_key(&(tenant.as_str().to_owned(), reason));
+        let tenant = if has_place { tenant.as_str() } else { "other" };
+        *rejected.entry((tenant.to_owned(), reason)).or_default() += 1;
     }
 
     fn count_answer(&self, dialect: &'static str, endpoint: &str, status: StatusCode, ns: u64) {
@@ -92,6 +111,10 @@ impl Stats {
             let labels = vec![("reason", reason.as_str().to_owned())];
             stats.counters.push(("queries_ended_total", labels, read(count)));
         }
+        for ((tenant, reason), count) in &*self.rejected.lock() {
+            let labels = vec![("tenant", tenant.clone()), ("reason", (*reason).to_owned())];
+            stats.counters.push(("query_rejected_total", labels, *count as f64));
+        }
         stats.gauges.push(("queries_in_flight", Vec::new(), read(&self.in_flight)));
         stats
     }
@@ -122,11 +145,19 @@ pub(super) fn counted(router: Router, query: &Arc<Query>, dialect: &'static str)
             let in_flight = InFlight::enter(&query.stats.in_flight);
             let path = request.extensions().get::<MatchedPath>().cloned();
             let begun_ns = query.source.now_ns();
-            let response = next.run(request).await;
+            let mut response = next.run(request).await;
             let ns = query.source.now_ns().saturating_sub(begun_ns).try_into().unwrap_or(0);
             let path = path.as_ref().map_or("", MatchedPath::as_str);
             query.stats.count_answer(dialect, endpoint(path), response.status(), ns);
             drop(in_flight);
+            let busy = matches!(
+                response.status(),
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+            );
+            if busy {
+                let wait = HeaderValue::from_static(RETRY_AFTER_S);
+                response.headers_mut().entry(header::RETRY_AFTER).or_insert(wait);
+            }
             response
         }
     }))

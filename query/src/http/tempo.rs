@@ -150,7 +150,7 @@ async fn load(
         let message = format!("trace IDs can only contain hex characters, 1 to 32 of them: {id:?}");
         return Err(Box::new(respond::text(StatusCode::BAD_REQUEST, message)));
     };
-    let budget = query.source.budget();
+    let budget = query.source.budget(&params.tenant);
     let outcome = respond::run(&query, &budget, move |source, budget| {
         let snapshot = source.snapshot(&params.tenant);
         let (blocks, mut notices) = snapshot.traces().trace(&trace_id, budget)?;

@@ -37,12 +37,12 @@ impl crate::Source for Nothing {
         panic!("no data here")
     }
 
-    fn budget(&self) -> Budget {
+    fn budget(&self, _: &TenantId) -> Budget {
         Budget::new(Arc::new(StillClock), 1, self.limits.query_samples_max as u64)
     }
 
-    fn limits(&self) -> &Limits {
-        &self.limits
+    fn limits(&self, _: &TenantId) -> Arc<Limits> {
+        Arc::new(self.limits.clone())
     }
 
     fn pool(&self) -> &Pool {
@@ -62,7 +62,7 @@ pub(super) fn query(limits: Limits) -> Arc<Query> {
         branch: "x".to_owned(),
         build_date: "20260101-00:00:00".to_owned(),
     };
-    let options = QueryOptions { build, lookback_ms: 300_000, started_ns: 0 };
+    let options = QueryOptions { build, lookback_ms: 300_000, started_ns: 0, places: 4 };
     Query::new(options, Arc::new(Nothing { limits, pool: Pool::new(1) }))
 }
 
@@ -268,7 +268,7 @@ fn a_query_that_is_not_waited_for_is_counted_by_reason() {
     runtime.block_on(async {
         for timeout in [Some(std::time::Duration::from_millis(1)), None] {
             let (open, gate) = std::sync::mpsc::channel::<()>();
-            let budget = query.source.budget();
+            let budget = query.source.budget(&TenantId::default());
             let work = super::respond::run_within(&query, &budget, timeout, move |_, _| {
                 // Returns when the gate is gone.
                 gate.recv().is_err()

@@ -54,6 +54,7 @@ impl QueryError {
             QueryError::Storage(error) => match error.kind() {
                 ErrorKind::Invalid => "bad_data",
                 ErrorKind::LimitExceeded => "execution",
+                ErrorKind::TooMany => "too_many_requests",
                 ErrorKind::Cancelled => "canceled",
                 ErrorKind::Timeout => "timeout",
                 ErrorKind::Unavailable => "unavailable",

@@ -42,7 +42,7 @@ pub(crate) const BLOCK_ROWS: usize = 8192;
 pub(crate) const BLOCK_BYTES: usize = 4 << 20;
 /// Rows of a row group at most.
 pub(crate) const ROW_GROUP_ROWS: usize = 16 * BLOCK_ROWS;
-/// Raw bytes after which a row group ends early.
+/// Raw bytes after which a row group ends early, or before where memory is small.
 pub(crate) const ROW_GROUP_BYTES: usize = 64 << 20;
 /// A page that claims to be larger than this when decompressed is corrupt. Units: bytes.
 pub(crate) const PAGE_BYTES_MAX: usize = 1 << 30;
@@ -80,8 +80,10 @@ impl ColumnSpec {
 }
 
 /// Cuts rows into blocks and says when the row group is full.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct BlockCutter {
+    /// Raw bytes after which a row group ends early.
+    group_bytes_max: usize,
     /// Ends of the finished blocks. Units: rows of the row group.
     ends: Vec<u32>,
     rows: usize,
@@ -91,6 +93,17 @@ pub(crate) struct BlockCutter {
 }
 
 impl BlockCutter {
+    pub(crate) fn new(group_bytes_max: usize) -> BlockCutter {
+        BlockCutter {
+            group_bytes_max,
+            ends: Vec::new(),
+            rows: 0,
+            block_rows: 0,
+            block_bytes: 0,
+            bytes: 0,
+        }
+    }
+
     /// Counts one row of about `bytes`. Answers whether the row group is full with it.
     pub(crate) fn push(&mut self, bytes: usize) -> bool {
         self.rows += 1;
@@ -102,7 +115,7 @@ impl BlockCutter {
             self.block_rows = 0;
             self.block_bytes = 0;
         }
-        self.rows >= ROW_GROUP_ROWS || self.bytes >= ROW_GROUP_BYTES
+        self.rows >= ROW_GROUP_ROWS || self.bytes >= self.group_bytes_max
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -115,7 +128,7 @@ impl BlockCutter {
         if self.block_rows > 0 {
             ends.push(self.rows as u32);
         }
-        *self = BlockCutter::default();
+        *self = BlockCutter::new(self.group_bytes_max);
         ends
     }
 }

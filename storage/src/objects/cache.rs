@@ -86,6 +86,14 @@ impl ChunkCache {
         shard.places.insert(key, place);
     }
 
+    /// What all chunks hold. Units: bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let of = |shard: &Mutex<Shard>| -> u64 {
+            shard.lock().slots.iter().map(|slot| slot.chunk.len() as u64).sum()
+        };
+        self.shards.iter().map(of).sum()
+    }
+
     /// Hits and misses since the start.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))

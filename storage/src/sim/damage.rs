@@ -99,7 +99,7 @@ impl LogBench {
             for owner in 0..TENANTS {
                 self.bench.ledger.check_sane(&store, owner)?;
                 let snapshot = store.snapshot(&tenant(owner));
-                let stored = Stored::read(&snapshot, owner, &store.budget());
+                let stored = Stored::read(&snapshot, owner, &store.budget(&tenant(owner)));
                 let stored = stored.map_err(|error| error.to_string())?;
                 opened.is_partial |= stored.unread.iter().any(|parts| !parts.is_empty());
                 opened.batches.extend(stored.batches.keys().map(|(_, number)| *number));

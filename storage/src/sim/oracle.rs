@@ -86,7 +86,7 @@ impl Ledger {
         let mut state = self.state.lock();
         state.now_ns = state.now_ns.max(now_ns);
         let snapshot = store.snapshot(&tenant(owner));
-        let stored = Stored::read(&snapshot, owner, &store.budget())
+        let stored = Stored::read(&snapshot, owner, &store.budget(&tenant(owner)))
             .map_err(|error| format!("tenant {owner} cannot be read: {error}"))?;
         state.has_damage |= stored.unread.iter().any(|parts| !parts.is_empty());
         if let Some(wrong) = stored.wrong.first() {
@@ -130,7 +130,7 @@ impl Ledger {
     /// Holds one tenant's records against what was sent: nothing else, nothing twice.
     pub(super) fn check_sane(&self, store: &Arc<Store>, owner: u64) -> Result<(), String> {
         let snapshot = store.snapshot(&tenant(owner));
-        let stored = Stored::read(&snapshot, owner, &store.budget())
+        let stored = Stored::read(&snapshot, owner, &store.budget(&tenant(owner)))
             .map_err(|error| format!("tenant {owner} cannot be read: {error}"))?;
         match stored.wrong.first() {
             Some(wrong) => Err(format!("tenant {owner}: {wrong}")),

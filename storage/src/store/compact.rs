@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use model::Pressure;
+
 use crate::catalog::Change;
-use crate::compaction::{self, Plan, bytes_of};
+use crate::compaction::{self, Plan, Sizes, bytes_of};
 use crate::segment::{SegmentHandle, SegmentMeta};
-use crate::store::core::{Counters, Origin, Output, SEGMENT_BYTES_TARGET};
+use crate::store::core::{Counters, Origin, Output};
 use crate::store::engine::SignalEngine;
 use crate::store::shard::{Shard, Stage, Tenant};
 use crate::store::unavailable;
@@ -33,7 +35,9 @@ impl<E: SignalEngine> Shard<E> {
                 () = tokio::time::sleep(pause) => {}
             }
             pause = TICK;
-            if *self.stage.borrow() != Stage::Ready {
+            // A merge takes memory that others need more.
+            let is_short = self.core.options.memory.pressure() != Pressure::None;
+            if is_short || *self.stage.borrow() != Stage::Ready {
                 continue;
             }
             // One merge after the other, so that no more than one is lost at a stop.
@@ -57,7 +61,7 @@ impl<E: SignalEngine> Shard<E> {
     /// Does one merge if `choose` finds one. True if it did.
     async fn compact_once(
         self: &Arc<Self>,
-        choose: fn(&[SegmentMeta], &BTreeSet<String>, u64) -> Option<Plan>,
+        choose: fn(&[SegmentMeta], &BTreeSet<String>, Sizes) -> Option<Plan>,
     ) -> Result<bool, StorageError> {
         let _alone = self.compacting.lock().await;
         let tenants: Vec<_> = self.tenants.read().values().cloned().collect();
@@ -65,7 +69,7 @@ impl<E: SignalEngine> Shard<E> {
             let mut excluded: BTreeSet<String> = self.core.quarantine.list().into_keys().collect();
             excluded.extend(self.unmergeable.lock().iter().cloned());
             let metas = self.metas(&tenant);
-            let Some(plan) = choose(&metas, &excluded, SEGMENT_BYTES_TARGET as u64) else {
+            let Some(plan) = choose(&metas, &excluded, Sizes::of(&self.core.options)) else {
                 continue;
             };
             if let Err(error) = self.merge(&tenant, &plan).await {

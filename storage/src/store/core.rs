@@ -22,9 +22,6 @@ use crate::store::pins::Pins;
 use crate::wal::Watermark;
 use crate::{Components, Options, Pool, StorageError};
 
-/// Segments grow by merging up to about this. Units: bytes.
-pub(crate) const SEGMENT_BYTES_TARGET: usize = 128 << 20;
-
 /// Numbers memtables in the whole process: a shared series' hint may meet several stores in tests.
 static GENERATIONS: AtomicU32 = AtomicU32::new(1);
 
@@ -131,7 +128,10 @@ impl Core {
 
     pub(crate) fn encode_context(&self, level: u8) -> EncodeContext {
         let id_fields = Arc::clone(&self.id_fields);
-        EncodeContext { id_fields, level, segment_bytes_target: SEGMENT_BYTES_TARGET }
+        let target = self.options.segment_bytes_target;
+        let segment_bytes_target = usize::try_from(target).unwrap_or(usize::MAX);
+        let work_bytes_max = usize::try_from(self.options.work_bytes_max).unwrap_or(usize::MAX);
+        EncodeContext { id_fields, level, segment_bytes_target, work_bytes_max }
     }
 
     /// Identifiers sort by creation.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use model::{Rejections, Signal};
+use model::{LimitsOf, Rejections, Signal};
 
 use crate::segment::{Append, EncodeContext, EncodedSegment, OpenSegment, SegmentHandle};
 use crate::{Options, StorageError};
@@ -16,8 +16,9 @@ pub(crate) trait SignalEngine: Send + Sync + 'static {
     type Segment: OpenSegment + 'static;
     type Reader;
 
-    /// An empty memtable. `generation` is not zero and unique in the process.
-    fn memtable(generation: u32, options: &Options) -> Self::Memtable;
+    /// An empty memtable of a tenant with these limits. `generation` is not zero and unique in the
+    /// process.
+    fn memtable(generation: u32, limits: LimitsOf, options: &Options) -> Self::Memtable;
 
     /// An empty memtable that goes on where `memtable` ends.
     fn successor(memtable: &Self::Memtable, generation: u32) -> Self::Memtable;
@@ -33,6 +34,9 @@ pub(crate) trait SignalEngine: Send + Sync + 'static {
     fn heap_bytes(memtable: &Self::Memtable) -> usize;
 
     fn rows(memtable: &Self::Memtable) -> u64;
+
+    /// Series or streams that are known, against the tenant's limit.
+    fn active(memtable: &Self::Memtable) -> usize;
 
     fn encode(
         memtable: &Self::Memtable,

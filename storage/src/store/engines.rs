@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{LogsBatch, MetricsBatch, Rejections, Signal, SpansBatch};
+use model::{LimitsOf, LogsBatch, MetricsBatch, Rejections, Signal, SpansBatch};
 
 use crate::segment::{Append, EncodeContext, EncodedSegment, SegmentHandle};
 use crate::signal::{logs, metrics, traces};
@@ -19,8 +19,8 @@ impl SignalEngine for Metrics {
     type Segment = metrics::scan::Segment;
     type Reader = MetricsReader;
 
-    fn memtable(generation: u32, options: &Options) -> Self::Memtable {
-        metrics::memtable::Memtable::new(generation, options)
+    fn memtable(generation: u32, limits: LimitsOf, _options: &Options) -> Self::Memtable {
+        metrics::memtable::Memtable::judged_by(generation, limits)
     }
 
     fn successor(memtable: &Self::Memtable, generation: u32) -> Self::Memtable {
@@ -42,6 +42,10 @@ impl SignalEngine for Metrics {
 
     fn rows(memtable: &Self::Memtable) -> u64 {
         memtable.rows()
+    }
+
+    fn active(memtable: &Self::Memtable) -> usize {
+        memtable.active()
     }
 
     fn encode(
@@ -76,8 +80,8 @@ impl SignalEngine for Logs {
     type Segment = logs::scan::Segment;
     type Reader = LogsReader;
 
-    fn memtable(generation: u32, options: &Options) -> Self::Memtable {
-        logs::memtable::Memtable::new(generation, options)
+    fn memtable(generation: u32, limits: LimitsOf, options: &Options) -> Self::Memtable {
+        logs::memtable::Memtable::judged_by(generation, limits, options)
     }
 
     fn successor(memtable: &Self::Memtable, generation: u32) -> Self::Memtable {
@@ -99,6 +103,10 @@ impl SignalEngine for Logs {
 
     fn rows(memtable: &Self::Memtable) -> u64 {
         memtable.rows()
+    }
+
+    fn active(memtable: &Self::Memtable) -> usize {
+        memtable.active()
     }
 
     fn encode(
@@ -133,8 +141,8 @@ impl SignalEngine for Traces {
     type Segment = traces::scan::Segment;
     type Reader = TracesReader;
 
-    fn memtable(generation: u32, options: &Options) -> Self::Memtable {
-        traces::memtable::Memtable::new(generation, options)
+    fn memtable(generation: u32, limits: LimitsOf, options: &Options) -> Self::Memtable {
+        traces::memtable::Memtable::judged_by(generation, limits, options)
     }
 
     fn successor(memtable: &Self::Memtable, generation: u32) -> Self::Memtable {
@@ -156,6 +164,10 @@ impl SignalEngine for Traces {
 
     fn rows(memtable: &Self::Memtable) -> u64 {
         memtable.rows()
+    }
+
+    fn active(memtable: &Self::Memtable) -> usize {
+        memtable.active()
     }
 
     fn encode(

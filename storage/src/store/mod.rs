@@ -36,7 +36,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use model::{Batch, Rejections, Signal, TenantId, Wire};
+use model::{Batch, ErrorId, Exceeded, Rejections, Signal, TenantId, Wire};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
@@ -81,6 +81,16 @@ pub struct Ack {
 
 /// Name (without `tercet_`), labels, value.
 pub type Figure = (&'static str, Vec<(&'static str, String)>, f64);
+
+/// What one tenant uses of its limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub active_series: usize,
+    pub active_log_streams: usize,
+    pub active_trace_streams: usize,
+    /// Of its segments.
+    pub disk_bytes: u64,
+}
 
 /// Figures for `/metrics` and the status page.
 #[derive(Debug, Clone, Default)]
@@ -189,6 +199,7 @@ impl Store {
             return Err(unavailable("another process has taken over this data folder's name"));
         }
         let Write { tenant, wire, batch, body_hash } = write;
+        self.check_disk_share(&tenant)?;
         let records = batch.record_count();
         match batch {
             Batch::Metrics(batch) => {
@@ -199,6 +210,57 @@ impl Store {
             Batch::Traces(batch) => {
                 self.traces.write(tenant, wire, body_hash, (batch, records)).await
             }
+        }
+    }
+
+    /// Refuses a write of a tenant whose segments take all that they may.
+    fn check_disk_share(&self, tenant: &TenantId) -> Result<(), StorageError> {
+        let max = self.core.options.limits.of(tenant).disk_bytes_max;
+        if max == 0 {
+            return Ok(());
+        }
+        let bytes = self.disk_bytes(tenant);
+        if bytes <= max {
+            return Ok(());
+        }
+        Err(StorageError::too_many(Exceeded {
+            id: ErrorId::DiskShare,
+            what: "the tenant's segments take all the room that they may".to_owned(),
+            key: "limits.max_disk_bytes",
+            limit: max.to_string(),
+            current: bytes.to_string(),
+            tenant: Some(tenant.clone()),
+        }))
+    }
+
+    /// Bytes of a tenant's segments.
+    fn disk_bytes(&self, tenant: &TenantId) -> u64 {
+        self.core.catalog.with(|state| {
+            let own = state.segments.values().filter(|meta| meta.tenant == tenant.as_str());
+            own.map(crate::compaction::bytes_of).sum()
+        })
+    }
+
+    /// Memory of rows that are in no segment yet. Units: bytes.
+    #[must_use]
+    pub fn memtable_bytes(&self) -> u64 {
+        self.core.admission.memory()
+    }
+
+    /// Memory of blocks that were read. Units: bytes.
+    #[must_use]
+    pub fn cache_bytes(&self) -> u64 {
+        self.core.cache.bytes()
+    }
+
+    /// What a tenant uses of its limits.
+    #[must_use]
+    pub fn usage(&self, tenant: &TenantId) -> Usage {
+        Usage {
+            active_series: self.metrics.active(tenant),
+            active_log_streams: self.logs.active(tenant),
+            active_trace_streams: self.traces.active(tenant),
+            disk_bytes: self.disk_bytes(tenant),
         }
     }
 
@@ -236,13 +298,11 @@ impl Store {
 
     /// A budget on this store's clock, from the tenant's limits.
     #[must_use]
-    pub fn budget(&self) -> Budget {
-        let limits = &self.core.options.limits;
-        Budget::new(
-            Arc::clone(&self.core.components.clock),
-            u64::try_from(limits.query_timeout_ns).unwrap_or(0),
-            limits.query_samples_max as u64,
-        )
+    pub fn budget(&self, tenant: &TenantId) -> Budget {
+        let options = &self.core.options;
+        let limits = options.limits.of(tenant);
+        let clock = Arc::clone(&self.core.components.clock);
+        Budget::of_tenant(clock, tenant, &limits, &options.memory)
     }
 
     /// Writes all memtables (of one signal, or of all) into segments and returns when they are listed.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
-use model::{Rejections, TenantId, Wire};
+use model::{LimitsOf, Rejections, TenantId, Wire};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 
@@ -173,7 +173,11 @@ impl<E: SignalEngine> Shard<E> {
         }
         let mut tenants = self.tenants.write();
         let tenant = tenants.entry(id.clone()).or_insert_with(|| {
-            let memtable = E::memtable(self.core.generation(), &self.core.options);
+            let memtable = E::memtable(
+                self.core.generation(),
+                LimitsOf::new(&self.core.options.limits, id),
+                &self.core.options,
+            );
             let view = View {
                 active: Slot::new(memtable),
                 flushing: Vec::new(),
@@ -324,6 +328,15 @@ impl<E: SignalEngine> Shard<E> {
 
     pub(super) fn active_memory(&self) -> u64 {
         u64::try_from(self.active_memory.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Active series or streams of a tenant.
+    pub(super) fn active(&self, id: &TenantId) -> usize {
+        let tenant = self.tenants.read().get(id).cloned();
+        tenant.map_or(0, |tenant| {
+            let slot = Arc::clone(&tenant.view.lock().active);
+            E::active(&slot.memtable)
+        })
     }
 
     pub(super) fn rows_in_memory(&self) -> u64 {

@@ -4,6 +4,8 @@ import { bytes, count } from "../lib/number";
 import { ago, dateTime } from "../lib/time";
 import { useIngest } from "../parts/ingest";
 import { Notices, useNotices } from "../parts/Notices";
+import { Limits } from "../parts/Limits";
+import { useLimits } from "../parts/useLimits";
 import { Services } from "../parts/Services";
 import { zone } from "../parts/settings";
 import { Failed, Loading, Silent } from "../parts/states";
@@ -13,6 +15,7 @@ const msOf = (ns: string): number => Number(BigInt(ns) / 1_000_000n);
 export function Ingest() {
   const { state, error } = useIngest();
   const notices = useNotices();
+  const limits = useLimits();
   document.title = "Ingest · Tercet";
   if (!state) {
     return error ? (
@@ -121,6 +124,7 @@ export function Ingest() {
           </table>
         </div>
       )}
+      {limits && <Limits state={limits} />}
       {state.services.length > 0 && (
         <>
           <h2>From whom</h2>

@@ -69,7 +69,7 @@ async fn answer<W>(query: &Arc<Query>, params: Params, work: W) -> Response
 where
     W: FnOnce(&Snapshot, &dyn Source, &Budget) -> Result<Json, StorageError> + Send + 'static,
 {
-    let budget = query.source.budget();
+    let budget = query.source.budget(&params.tenant);
     let outcome = respond::run(query, &budget, move |source, budget| {
         work(&source.snapshot(&params.tenant), source, budget)
     })
@@ -168,7 +168,7 @@ async fn trace(
     let Some(trace_id) = parse_trace_id(&id) else {
         return failed(StatusCode::BAD_REQUEST, &format!("cannot parse trace ID {id:?}: not hex"));
     };
-    let budget = query.source.budget();
+    let budget = query.source.budget(&params.tenant);
     let outcome = respond::run(&query, &budget, move |source, budget| {
         let snapshot = source.snapshot(&params.tenant);
         load(&snapshot, &trace_id, budget)
@@ -204,7 +204,7 @@ async fn find(State(query): State<Arc<Query>>, request: Request<Body>) -> Respon
         Err(response) => return *response,
     };
     let now_ns = query.source.now_ns();
-    let traces_max = query.source.limits().query_traces_max;
+    let traces_max = query.source.limits(&params.tenant).query_traces_max;
     let wanted = match request::parse(&params, now_ns, traces_max) {
         Ok(wanted) => wanted,
         Err(message) => return failed(StatusCode::BAD_REQUEST, &message),

@@ -25,8 +25,9 @@ struct Field {
 
 async fn sample(call: &Call) -> Result<Vec<LogEntry>, Failure> {
     let bounds = window::bounds(&call.params, call.source.now_ns())?;
+    call.check_range(bounds)?;
     let limit = window::count(&call.params, "line_limit", LINES_DEFAULT)?;
-    let limit = limit.min(call.source.limits().query_entries_max.max(1));
+    let limit = limit.min(call.tenant_limits().query_entries_max.max(1));
     let Expr::Log(log) = parse(call.params.get("query").unwrap_or(""), call.limits())? else {
         return Err(Failure::bad_request("only log queries have fields"));
     };
@@ -39,7 +40,7 @@ async fn sample(call: &Call) -> Result<Vec<LogEntry>, Failure> {
     let tenant = call.tenant().clone();
     call.run(move |source, budget| {
         let snapshot = source.snapshot(&tenant);
-        let mut ctx = Context::new(snapshot.logs(), budget, source.limits());
+        let mut ctx = Context::new(snapshot.logs(), budget, &source.limits(&tenant));
         Ok(run_log(&log, window, &mut ctx)?)
     })
     .await

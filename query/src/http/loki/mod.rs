@@ -19,14 +19,14 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use http::{HeaderMap, Request, StatusCode};
-use model::TenantId;
-use storage::{Budget, ErrorKind, StorageError};
+use model::{Limits, Oversize, TenantId};
+use storage::{Budget, ErrorKind, StorageError, TimeRange};
 
 use super::Query;
 use super::params::{BadRequest, Params};
 use super::respond;
 use crate::Source;
-use crate::limits::ParseLimits;
+use crate::limits::{ParseLimits, range_too_long};
 use crate::logql::LogqlError;
 
 /// Asks for labels by category, see api.md 4.2.
@@ -76,7 +76,21 @@ impl Call {
     }
 
     pub(super) fn limits(&self) -> ParseLimits {
-        ParseLimits::of(self.source.limits())
+        ParseLimits::of(&self.tenant_limits())
+    }
+
+    /// Refuses a range that is longer than the tenant may ask for.
+    pub(super) fn check_range(&self, range: TimeRange) -> Result<(), Failure> {
+        let range_ns = range.end_ns.saturating_sub(range.start_ns);
+        let max_ns = self.tenant_limits().query_range_max_ns;
+        match range_too_long(self.tenant(), range_ns, max_ns) {
+            Some(error) => Err(Failure::bad_request(error.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn tenant_limits(&self) -> Arc<Limits> {
+        self.source.limits(self.tenant())
     }
 
     pub(super) fn tenant(&self) -> &TenantId {
@@ -88,7 +102,7 @@ impl Call {
         &self,
         work: impl FnOnce(&dyn Source, &Budget) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        let budget = self.source.budget();
+        let budget = self.source.budget(self.tenant());
         respond::run(&self.query, &budget, work).await?
     }
 }
@@ -124,6 +138,7 @@ impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Failure {
         let status = match error.kind() {
             ErrorKind::Invalid | ErrorKind::LimitExceeded => StatusCode::BAD_REQUEST,
+            ErrorKind::TooMany => StatusCode::TOO_MANY_REQUESTS,
             ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
             // Loki's code for a client that has gone.
@@ -206,7 +221,7 @@ async fn build_info(call: Call) -> Answer {
 }
 
 async fn drilldown_limits(call: Call) -> Answer {
-    let limits = call.source.limits();
+    let limits = call.tenant_limits();
     let seconds = limits.query_timeout_ns / model::NS_PER_S;
     let body = serde_json::json!({
         "limits": {
@@ -218,9 +233,9 @@ async fn drilldown_limits(call: Call) -> Answer {
             ],
             "log_level_fields": ["level", "LEVEL", "Level", "log.level", "severity", "SEVERITY"],
             "max_entries_limit_per_query": limits.query_entries_max,
-            "max_line_size_truncate": false,
-            "max_query_bytes_read": "0B",
-            "max_query_length": "0s",
+            "max_line_size_truncate": limits.on_oversize == Oversize::Truncate,
+            "max_query_bytes_read": format!("{}B", limits.query_bytes_scanned_max),
+            "max_query_length": format!("{}s", limits.query_range_max_ns / model::NS_PER_S),
             "max_query_lookback": "0s",
             "max_query_range": "0s",
             "max_query_series": limits.query_series_max,

@@ -42,6 +42,7 @@ pub(super) async fn instant(call: Call) -> Answer {
 pub(super) async fn range(call: Call) -> Answer {
     let now_ns = call.source.now_ns();
     let bounds = window::bounds(&call.params, now_ns)?;
+    call.check_range(bounds)?;
     let steps = window::steps(&call.params, bounds)?;
     let direction = window::direction(&call.params)?;
     let interval = window::interval(&call.params)?;
@@ -55,14 +56,14 @@ pub(super) async fn range(call: Call) -> Answer {
             .await?;
         return Ok(respond::json(StatusCode::OK, body));
     };
-    let limit = window::limit(&call.params, call.source.limits().query_entries_max)?;
+    let limit = window::limit(&call.params, call.tenant_limits().query_entries_max)?;
     let window = LogWindow { start_ns: bounds.start_ns, end_ns: bounds.end_ns, limit, direction };
     let body = call
         .run(move |source, budget| {
             let Expr::Log(log) = &expr else { return Err(Failure::bad_request("not a log query")) };
             let started = source.now_ns();
             let snapshot = source.snapshot(&tenant);
-            let mut ctx = Context::new(snapshot.logs(), budget, source.limits());
+            let mut ctx = Context::new(snapshot.logs(), budget, &source.limits(&tenant));
             ctx.notices.merge(snapshot.notices(Signal::Logs).clone());
             let mut entries = run_log(log, window, &mut ctx)?;
             thin_out(&mut entries, interval, direction);
@@ -94,7 +95,7 @@ fn metric(
 ) -> Result<String, Failure> {
     let started = source.now_ns();
     let snapshot = source.snapshot(tenant);
-    let mut ctx = Context::new(snapshot.logs(), budget, source.limits());
+    let mut ctx = Context::new(snapshot.logs(), budget, &source.limits(tenant));
     ctx.notices.merge(snapshot.notices(Signal::Logs).clone());
     let series = run_metric(expr, steps, &mut ctx)?;
     let envelope = Envelope {

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::Request;
-use model::{Limits, NS_PER_MS, TenantId, ns_to_ms};
+use model::{NS_PER_MS, TenantId, ns_to_ms};
 use storage::{Budget, Matcher, MsRange, Snapshot, StorageError};
 
 use super::super::Query;
@@ -19,7 +19,7 @@ use super::encode::{push_stats, push_value};
 use super::{Failure, Notes, respond, success, time_param};
 use crate::Source;
 use crate::kernels::Steps;
-use crate::limits::ParseLimits;
+use crate::limits::{ParseLimits, range_too_long};
 use crate::promql::{
     Answer, Engine, EngineOptions, QueryError, Question, SampleSource, SeriesSet, StoredMetrics,
     Value, format, parse,
@@ -64,7 +64,13 @@ async fn range(query: &Arc<Query>, request: Request<Body>) -> Result<Response, F
             "zero or negative query resolution step widths are not accepted. Try a positive integer",
         ));
     }
-    let points_max = query.source.limits().query_points_max;
+    let range_max_ns = query.source.limits(&params.tenant).query_range_max_ns;
+    let range_ns = end.saturating_sub(start).saturating_mul(NS_PER_MS);
+    if let Some(error) = range_too_long(&params.tenant, range_ns, range_max_ns) {
+        let failure = Failure::bad_data(error.to_string());
+        return Err(Failure { exceeded: Some(Box::new(error)), ..failure });
+    }
+    let points_max = query.source.limits(&params.tenant).query_points_max;
     let points = end.saturating_sub(start) / step;
     if points_max != 0 && usize::try_from(points).unwrap_or(usize::MAX) > points_max {
         return Err(Failure::bad_data(format!(
@@ -91,16 +97,18 @@ async fn evaluate(
         subquery_step_ms: SUBQUERY_STEP_MS,
         delayed_names: false,
     };
-    let budget = query.source.budget();
+    let budget = query.source.budget(&params.tenant);
     let begun = query.source.now_ns();
     let timeout = timeout.filter(|&ms| ms > 0).map(|ms| Duration::from_millis(ms.unsigned_abs()));
     let work = run_within(query, &budget, timeout, move |source, budget| {
         let text = params.get("query").unwrap_or("");
         let lazy = LazyMetrics { source, tenant: &params.tenant, snapshot: OnceCell::new() };
-        let limits: &Limits = source.limits();
-        let engine = Engine { options, limits, source: &lazy, budget };
+        let limits = source.limits(&params.tenant);
+        let engine = Engine { options, limits: &limits, source: &lazy, budget };
         let answer = engine.run(Question { text, steps, is_instant })?;
-        Ok(render(answer, is_instant, limit))
+        let rendered = render(answer, is_instant, limit);
+        budget.take_memory(rendered.data.len())?;
+        Ok(rendered)
     });
     let outcome: Result<Rendered, QueryError> = work.await?;
     let mut rendered = outcome?;
@@ -153,7 +161,7 @@ pub(super) async fn format_query(
     let outcome = async {
         let params = Params::read(request).await?;
         let text = params.get("query").unwrap_or("");
-        let expr = parse(text, ParseLimits::of(query.source.limits()))
+        let expr = parse(text, ParseLimits::of(&query.source.limits(&params.tenant)))
             .map_err(|error| Failure::parameter("query", error.render(text)))?;
         let mut data = String::new();
         push_string(&mut data, &format(&expr));

@@ -56,10 +56,10 @@ async fn answer(
     + Send
     + 'static,
 ) -> Result<Response, Failure> {
-    let budget = query.source.budget();
+    let budget = query.source.budget(&ask.params.tenant);
     let outcome = run(query, &budget, move |source, budget| {
         let snapshot = source.snapshot(&ask.params.tenant);
-        let (data, mut notes) = work(&ask, source.limits(), &snapshot, budget)?;
+        let (data, mut notes) = work(&ask, &source.limits(&ask.params.tenant), &snapshot, budget)?;
         notes.add(snapshot.notices(Signal::Metrics));
         Ok::<_, Failure>((data, notes))
     });

@@ -19,11 +19,12 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
 use http::{Request, StatusCode};
+use model::Exceeded;
 use storage::{ErrorKind, Notices, StorageError};
 
 use super::Query;
 use super::params::{BadRequest, Params, parse_time_ms};
-use super::respond::{json, push_string, push_strings};
+use super::respond::{json, push_exceeded, push_string, push_strings};
 use crate::promql::QueryError;
 
 pub(super) fn router(query: &Arc<Query>) -> Router {
@@ -122,6 +123,7 @@ struct Failure {
     status: StatusCode,
     kind: &'static str,
     message: String,
+    exceeded: Option<Box<Exceeded>>,
 }
 
 impl Failure {
@@ -131,12 +133,20 @@ impl Failure {
     }
 
     fn bad_data(message: impl Into<String>) -> Failure {
-        Failure { status: StatusCode::BAD_REQUEST, kind: "bad_data", message: message.into() }
+        Failure {
+            status: StatusCode::BAD_REQUEST,
+            kind: "bad_data",
+            message: message.into(),
+            exceeded: None,
+        }
     }
 
     fn response(&self) -> Response {
         let mut body = format!("{{\"status\":\"error\",\"errorType\":\"{}\",\"error\":", self.kind);
         push_string(&mut body, &self.message);
+        if let Some(exceeded) = &self.exceeded {
+            push_exceeded(&mut body, exceeded, self.status);
+        }
         body.push('}');
         json(self.status, body)
     }
@@ -144,7 +154,7 @@ impl Failure {
 
 impl From<BadRequest> for Failure {
     fn from(bad: BadRequest) -> Failure {
-        Failure { status: bad.status, kind: "bad_data", message: bad.message }
+        Failure { status: bad.status, kind: "bad_data", message: bad.message, exceeded: None }
     }
 }
 
@@ -161,7 +171,11 @@ impl From<QueryError> for Failure {
             }
             other => other.to_string(),
         };
-        Failure { status: status_of(kind), kind, message }
+        let exceeded = match error {
+            QueryError::Storage(storage) => storage.exceeded().cloned().map(Box::new),
+            QueryError::Parse(_) | QueryError::Execution(_) => None,
+        };
+        Failure { status: status_of(kind), kind, message, exceeded }
     }
 }
 
@@ -178,6 +192,7 @@ fn status_of(kind: &str) -> StatusCode {
         "bad_data" => StatusCode::BAD_REQUEST,
         "execution" => StatusCode::UNPROCESSABLE_ENTITY,
         "canceled" => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+        "too_many_requests" => StatusCode::TOO_MANY_REQUESTS,
         "timeout" | "unavailable" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

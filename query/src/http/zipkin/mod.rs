@@ -60,7 +60,7 @@ async fn answer<W>(query: &Arc<Query>, params: Params, work: W) -> Response
 where
     W: FnOnce(&Snapshot, &Budget) -> Result<(Json, Notices), StorageError> + Send + 'static,
 {
-    let budget = query.source.budget();
+    let budget = query.source.budget(&params.tenant);
     let outcome = respond::run(query, &budget, move |source, budget| {
         let snapshot = source.snapshot(&params.tenant);
         let (body, mut notices) = work(&snapshot, budget)?;
@@ -137,7 +137,7 @@ async fn find(State(query): State<Arc<Query>>, request: Request<Body>) -> Respon
         Ok(params) => params,
         Err(response) => return *response,
     };
-    let traces_max = query.source.limits().query_traces_max;
+    let traces_max = query.source.limits(&params.tenant).query_traces_max;
     let wanted = match request::search(&params, query.source.now_ns(), traces_max) {
         Ok(wanted) => wanted,
         Err(message) => return bad(message),
@@ -182,7 +182,7 @@ async fn trace(
     let Some(trace_id) = id::parse_trace_id(&text) else {
         return bad(request::bad_id(&text));
     };
-    let budget = query.source.budget();
+    let budget = query.source.budget(&params.tenant);
     let outcome = respond::run(&query, &budget, move |source, budget| {
         let snapshot = source.snapshot(&params.tenant);
         let (blocks, mut notices) = snapshot.traces().trace(&trace_id, budget)?;
@@ -207,10 +207,11 @@ async fn trace_many(State(query): State<Arc<Query>>, request: Request<Body>) -> 
         Ok(params) => params,
         Err(response) => return *response,
     };
-    let ids = match request::trace_ids(&params, query.source.limits().query_traces_max) {
-        Ok(ids) => ids,
-        Err(message) => return bad(message),
-    };
+    let ids =
+        match request::trace_ids(&params, query.source.limits(&params.tenant).query_traces_max) {
+            Ok(ids) => ids,
+            Err(message) => return bad(message),
+        };
     answer(&query, params, move |snapshot, budget| {
         let mut notices = Notices::default();
         let traces = load(snapshot, &ids, &mut notices, budget)?;

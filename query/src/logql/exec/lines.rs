@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use storage::{Direction, LogScan, TimeRange};
+use storage::{Budget, Direction, LogScan, StorageError, TimeRange};
 
 use super::super::ast::LogExpr;
 use super::super::check::matchers;
@@ -29,9 +29,25 @@ struct Kept {
     entries: Vec<LogEntry>,
     limit: usize,
     direction: Direction,
+    /// Of the entries, and what of it the budget knows. Units: bytes.
+    bytes: usize,
+    counted_bytes: usize,
 }
 
+/// What an entry takes beside its line. Units: bytes.
+const ENTRY_BYTES: usize = 256;
+
 impl Kept {
+    /// Tells the budget what the entries take.
+    fn count_bytes(&mut self, budget: &Budget) -> std::result::Result<(), StorageError> {
+        let before = std::mem::replace(&mut self.counted_bytes, self.bytes);
+        if self.bytes < before {
+            budget.give_memory(before - self.bytes);
+            return Ok(());
+        }
+        budget.take_memory(self.bytes - before)
+    }
+
     /// Whether a record of time `a` comes before one of `b` in the answer.
     fn comes_before(&self, a: i64, b: i64) -> bool {
         match self.direction {
@@ -47,7 +63,9 @@ impl Kept {
             }
             Direction::Forward => self.entries.sort_by_key(|entry| entry.time_ns),
         }
-        self.entries.truncate(self.limit);
+        for gone in self.entries.drain(self.limit.min(self.entries.len())..) {
+            self.bytes = self.bytes.saturating_sub(gone.line.len() + ENTRY_BYTES);
+        }
     }
 
     /// The time of the last entry, where there are as many as wanted.
@@ -75,7 +93,13 @@ pub(crate) fn run_log<S: LogSource + ?Sized>(
         trace_id: None,
         direction: window.direction,
     };
-    let mut kept = Kept { entries: Vec::new(), limit: window.limit, direction: window.direction };
+    let mut kept = Kept {
+        entries: Vec::new(),
+        limit: window.limit,
+        direction: window.direction,
+        bytes: 0,
+        counted_bytes: 0,
+    };
     if window.limit == 0 || window.start_ns >= window.end_ns {
         return Ok(Vec::new());
     }
@@ -109,6 +133,7 @@ pub(crate) fn run_log<S: LogSource + ?Sized>(
             if pipeline.process(&mut line, &mut labels) {
                 figures.lines_passed += 1;
                 let labels = Categorized::of(&mut labels);
+                kept.bytes += line.text.len() + ENTRY_BYTES;
                 kept.entries.push(LogEntry {
                     time_ns: row.time_ns,
                     line: line.text.into_owned(),
@@ -121,6 +146,10 @@ pub(crate) fn run_log<S: LogSource + ?Sized>(
             }
         }
         kept.cut();
+        if let Err(error) = kept.count_bytes(budget) {
+            failure = Some(error);
+            return ControlFlow::Break(());
+        }
         match kept.worst() {
             Some(worst) if !kept.comes_before(bound, worst) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),

@@ -39,7 +39,12 @@ struct Collector<'a> {
     kept: Vec<Kept>,
     windows: Windows,
     extractor: &'a Extractor,
+    /// Taken since the budget was told. Units: bytes.
+    bytes: usize,
 }
+
+/// What a series takes beside its key and points. Units: bytes.
+const SERIES_BYTES: usize = 128;
 
 /// Evaluates a range aggregation; `outer` is the grouping of a sum around it.
 pub(super) fn run<S: LogSource + ?Sized>(
@@ -71,6 +76,7 @@ pub(super) fn run<S: LogSource + ?Sized>(
         kept: Vec::new(),
         windows,
         extractor: &extractor,
+        bytes: 0,
     };
     collect(&scan, &mut collector, ctx)?;
     let series = finish(range, collector)?;
@@ -116,7 +122,11 @@ fn collect<S: LogSource + ?Sized>(
                 collector.add(row.time_ns, value, &mut labels);
             }
         }
-        if let Err(error) = budget.check_series(collector.kept.len(), series_max) {
+        let bytes = std::mem::take(&mut collector.bytes);
+        if let Err(error) = budget
+            .take_memory(bytes)
+            .and_then(|()| budget.check_series(collector.kept.len(), series_max))
+        {
             failure = Some(error.into());
             return ControlFlow::Break(());
         }
@@ -140,8 +150,12 @@ impl Collector<'_> {
             Some(&at) => at,
             None => {
                 let at = self.kept.len();
+                self.bytes += SERIES_BYTES + key.len();
                 self.index.insert(key.into(), at);
                 self.kept.push(self.empty());
+                if let Some(Kept::Running { sums, counts }) = self.kept.last() {
+                    self.bytes += size_of_val(&sums[..]) + size_of_val(&counts[..]);
+                }
                 at
             }
         };
@@ -153,7 +167,10 @@ impl Collector<'_> {
                 counts[first] += 1;
                 counts[end] -= 1;
             }
-            Kept::Samples(samples) => samples.push((time_ns, value)),
+            Kept::Samples(samples) => {
+                self.bytes += size_of::<(i64, f64)>();
+                samples.push((time_ns, value));
+            }
         }
     }
 

@@ -75,6 +75,7 @@ impl Evaluator<'_> {
             let (place, new) = groups.of(aggregate, &row);
             if let Some(labels) = new {
                 self.budget.take_samples((count * SAMPLES_OF_FOLD) as u64)?;
+                self.budget.take_memory(count * size_of::<Fold>())?;
                 folds.push((labels, false, vec![Fold::default(); count]));
             }
             let (_, drop_name, cells) = &mut folds[place];
@@ -195,6 +196,7 @@ impl Evaluator<'_> {
                 members.push((labels, false, Vec::new()));
             }
             self.budget.take_samples(row.floats.len() as u64)?;
+            self.budget.take_memory(size_of_val(row.floats.as_slice()))?;
             if row.histograms.iter().any(Option::is_some) {
                 let message = "ignored histogram in quantile aggregation";
                 self.notes.info(aggregate.expr.start, message);

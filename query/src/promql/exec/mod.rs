@@ -30,6 +30,9 @@ use super::source::{SampleSource, SeriesSet};
 use super::value::Row;
 use crate::kernels::{Steps, is_absent};
 
+/// About what labels and headers of one row take. Units: bytes.
+const ROW_BYTES: usize = 256;
+
 /// Takes rows one by one.
 pub(super) type Sink<'s> = dyn FnMut(Row) -> Result<(), QueryError> + 's;
 
@@ -102,7 +105,10 @@ impl Evaluator<'_> {
     /// Counts a row that is kept in memory against the query's samples, so that a large answer is
     /// refused before it is built.
     fn hold(&self, row: &Row) -> Result<(), QueryError> {
-        Ok(self.budget.take_samples((row.floats.len() + row.histograms.len()) as u64)?)
+        let samples = row.floats.len() + row.histograms.len();
+        self.budget.take_samples(samples as u64)?;
+        let bytes = ROW_BYTES + samples * size_of::<f64>();
+        Ok(self.budget.take_memory(bytes)?)
     }
 
     /// Evaluates an expression of type scalar.
@@ -217,6 +223,7 @@ impl Evaluator<'_> {
         }
         let set: Rc<dyn SeriesSet> = self.source.select(matchers, range, self.budget)?.into();
         self.budget.check_series(set.series().len(), self.series_max)?;
+        self.budget.take_memory(set.series().len() * ROW_BYTES)?;
         self.notices.borrow_mut().merge(set.notices().clone());
         self.sets.borrow_mut().push((key, range, Rc::clone(&set)));
         Ok(set)

@@ -145,7 +145,7 @@ impl SegmentWriter {
         Ok(SegmentWriter {
             records: RecordBuilder::new(fields),
             attributes: AttributesBuilder::new(plan),
-            cutter: BlockCutter::default(),
+            cutter: BlockCutter::new(ctx.row_group_bytes()),
             file: ColumnFileWriter::new(columns, level)?,
             index: IndexBuilder::new(ctx.level, &ctx.id_fields)?,
             streams: Vec::new(),

@@ -174,11 +174,12 @@ fn handle(segment: &EncodedSegment) -> Arc<SegmentHandle<Segment>> {
 /// Runs all stages on `rows` records and hands each finding on as a line.
 pub fn measure_logs(rows: usize, say: &mut dyn FnMut(String)) {
     let mut options = Options::new(PathBuf::new());
-    options.limits.future_max_ns = 0;
+    options.limits = model::Limits { future_max_ns: 0, ..model::Limits::default() }.into();
     let ctx = |level| EncodeContext {
         id_fields: options.id_fields.clone().into(),
         level,
         segment_bytes_target: 512 << 20,
+        work_bytes_max: 384 << 20,
     };
     let streams = streams();
     let mut numbers = Numbers(42);

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::FixedState;
-use model::{BodyKind, LogsBatch, Reason, Rejections, Stream, StreamId};
+use model::{BodyKind, Limits, LimitsOf, LogsBatch, Reason, Rejections, Stream, StreamId};
 use parking_lot::RwLock;
 
 use super::schema::{FIELDS_ALWAYS, FieldSet, mark_fields};
@@ -26,9 +26,7 @@ const BATCH_OVERHEAD_BYTES: usize = 128;
 #[derive(Debug)]
 pub(crate) struct Memtable {
     generation: u32,
-    streams_max: usize,
-    future_max_ns: i64,
-    age_max_ns: i64,
+    limits: LimitsOf,
     pub(super) id_fields: Arc<IdFields>,
     shared: RwLock<Shared>,
     heap_bytes: AtomicUsize,
@@ -97,13 +95,17 @@ impl MemBatch {
 }
 
 impl Memtable {
+    #[cfg(test)]
     pub(crate) fn new(generation: u32, options: &Options) -> Memtable {
-        let limits = &options.limits;
+        let limits = LimitsOf::new(&options.limits, &model::TenantId::default());
+        Memtable::judged_by(generation, limits, options)
+    }
+
+    /// Of a tenant, whose limits at the time of each batch judge it.
+    pub(crate) fn judged_by(generation: u32, limits: LimitsOf, options: &Options) -> Memtable {
         Memtable {
             generation,
-            streams_max: limits.active_streams_max,
-            future_max_ns: limits.future_max_ns,
-            age_max_ns: limits.age_max_ns,
+            limits,
             id_fields: Arc::new(IdFields::new(&options.id_fields)),
             shared: RwLock::default(),
             heap_bytes: AtomicUsize::new(0),
@@ -115,9 +117,7 @@ impl Memtable {
     pub(crate) fn successor(&self, generation: u32) -> Memtable {
         Memtable {
             generation,
-            streams_max: self.streams_max,
-            future_max_ns: self.future_max_ns,
-            age_max_ns: self.age_max_ns,
+            limits: self.limits.clone(),
             id_fields: Arc::clone(&self.id_fields),
             shared: RwLock::default(),
             heap_bytes: AtomicUsize::new(0),
@@ -125,7 +125,8 @@ impl Memtable {
         }
     }
 
-    /// Keeps a batch; records beyond a limit are refused. What replay refuses again is not counted.
+    /// Keeps a batch; records beyond a limit are refused. Nothing from the log is: it was
+    /// acknowledged, perhaps under other limits and in more than one memtable.
     pub(crate) fn append(
         &self,
         mut batch: LogsBatch,
@@ -133,9 +134,14 @@ impl Memtable {
         append: Append,
     ) -> Rejections {
         let mut rejections = Rejections::default();
-        self.drop_out_of_time(&mut batch, received_ns, &mut rejections);
+        let mut streams_max = 0;
+        if append == Append::Live {
+            let limits = self.limits.now();
+            drop_out_of_time(&limits, &mut batch, received_ns, &mut rejections);
+            streams_max = limits.active_streams_max;
+        }
         let mut shared = self.shared.write();
-        self.enter_streams(&mut shared, &mut batch, &mut rejections);
+        self.enter_streams(&mut shared, &mut batch, streams_max, &mut rejections);
         let (mut time_min_ns, mut time_max_ns) = (i64::MAX, i64::MIN);
         for row in &batch.rows {
             time_min_ns = time_min_ns.min(row.time_ns);
@@ -149,50 +155,16 @@ impl Memtable {
             let ids = Arc::default();
             shared.batches.push(MemBatch { batch, time_min_ns, time_max_ns, ids });
         }
-        match append {
-            Append::Live => rejections,
-            Append::Replay => Rejections::default(),
-        }
+        rejections
     }
 
-    fn drop_out_of_time(
-        &self,
-        batch: &mut LogsBatch,
-        received_ns: i64,
-        rejections: &mut Rejections,
-    ) {
-        let newest = match self.future_max_ns {
-            0 => i64::MAX,
-            future_max_ns => received_ns.saturating_add(future_max_ns),
-        };
-        let oldest = match self.age_max_ns {
-            0 => i64::MIN,
-            age_max_ns => received_ns.saturating_sub(age_max_ns),
-        };
-        if batch.rows.iter().all(|row| (oldest..=newest).contains(&row.time_ns)) {
-            return;
-        }
-        let (future_max_ns, age_max_ns) = (self.future_max_ns, self.age_max_ns);
-        batch.rows.retain(|row| {
-            let time_ns = row.time_ns;
-            if time_ns > newest {
-                rejections.add(Reason::TooFarInFuture, 1, || {
-                    format!("time {time_ns} ns is more than {future_max_ns} ns after its arrival")
-                });
-            } else if time_ns < oldest {
-                rejections.add(Reason::TooOld, 1, || {
-                    format!("time {time_ns} ns is more than {age_max_ns} ns before its arrival")
-                });
-            }
-            (oldest..=newest).contains(&time_ns)
-        });
-    }
-
-    /// Makes the batch's streams known, and refuses rows of those that are too many.
+    /// Makes the batch's streams known, and refuses rows of those beyond `streams_max`
+    /// (0: takes all).
     fn enter_streams(
         &self,
         shared: &mut Shared,
         batch: &mut LogsBatch,
+        streams_max: usize,
         rejections: &mut Rejections,
     ) {
         let mut refused: Vec<bool> = Vec::new();
@@ -211,7 +183,7 @@ impl Memtable {
                 }
                 continue;
             }
-            if self.streams_max != 0 && shared.streams.len() >= self.streams_max {
+            if streams_max != 0 && shared.streams.len() >= streams_max {
                 refused.resize(index + 1, false);
                 refused[index] = true;
                 continue;
@@ -224,16 +196,23 @@ impl Memtable {
         if refused.is_empty() {
             return;
         }
-        let streams_max = self.streams_max;
         batch.rows.retain(|row| {
             let refused = refused.get(row.stream as usize).copied().unwrap_or(false);
             if refused {
                 rejections.add(Reason::MaxActiveStreams, 1, || {
-                    format!("limits.ingest.max_active_streams={streams_max} streams are active")
+                    format!(
+                        "the stream is new; limit limits.ingest.max_active_streams={streams_max}, \
+                         current {streams_max}"
+                    )
                 });
             }
             !refused
         });
+    }
+
+    /// Streams that are known.
+    pub(crate) fn active(&self) -> usize {
+        self.shared.read().streams.len()
     }
 
     /// Memory that is kept. Units: bytes.
@@ -263,4 +242,37 @@ impl Memtable {
         }
         fields
     }
+}
+
+fn drop_out_of_time(
+    limits: &Limits,
+    batch: &mut LogsBatch,
+    received_ns: i64,
+    rejections: &mut Rejections,
+) {
+    let newest = match limits.future_max_ns {
+        0 => i64::MAX,
+        future_max_ns => received_ns.saturating_add(future_max_ns),
+    };
+    let oldest = match limits.age_max_ns {
+        0 => i64::MIN,
+        age_max_ns => received_ns.saturating_sub(age_max_ns),
+    };
+    if batch.rows.iter().all(|row| (oldest..=newest).contains(&row.time_ns)) {
+        return;
+    }
+    let (future_max_ns, age_max_ns) = (limits.future_max_ns, limits.age_max_ns);
+    batch.rows.retain(|row| {
+        let time_ns = row.time_ns;
+        if time_ns > newest {
+            rejections.add(Reason::TooFarInFuture, 1, || {
+                format!("time {time_ns} ns is more than {future_max_ns} ns after its arrival")
+            });
+        } else if time_ns < oldest {
+            rejections.add(Reason::TooOld, 1, || {
+                format!("time {time_ns} ns is more than {age_max_ns} ns before its arrival")
+            });
+        }
+        (oldest..=newest).contains(&time_ns)
+    });
 }

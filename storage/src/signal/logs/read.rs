@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use model::{LogsBatch, Stream, StreamId};
+use model::{LogRow, LogsBatch, Stream, StreamId};
 
 use super::lookup::WantedId;
 use super::memtable::{MemBatch, Memtable};
@@ -68,7 +68,7 @@ impl LogsReader {
                 candidates.sort_by_key(|candidate| Reverse(candidate.time_max_ns));
             }
         }
-        let mut twins = Twins::new(&sources);
+        let mut twins = Twins::new(&sources, scan.direction);
         let mut scratch = ReadScratch::new()?;
         for (index, candidate) in candidates.iter().enumerate() {
             budget.check()?;
@@ -81,7 +81,7 @@ impl LogsReader {
                 }
             };
             budget.add_bytes(std::mem::take(&mut scratch.bytes_read));
-            twins.drop_known(candidate.source, &mut block);
+            twins.drop_known(candidate, &mut block, budget)?;
             if block.rows.is_empty() {
                 continue;
             }
@@ -312,11 +312,15 @@ fn is_first(
     seen: &mut HashMap<u128, usize, FixedState>,
 ) -> bool {
     let Some(record) = batch.rows.get(row as usize) else { return false };
+    *seen.entry(twin_key(batch, record)).or_insert(source) == source
+}
+
+/// The same for twins: records of one stream and time with the same content.
+fn twin_key(batch: &LogsBatch, record: &LogRow) -> u128 {
     let stream = batch.streams.get(record.stream as usize).map_or(0, |stream| stream.id.0);
-    let key = fingerprint(batch, record)
+    fingerprint(batch, record)
         ^ stream.rotate_left(1)
-        ^ u128::from(record.time_ns as u64).rotate_left(64);
-    *seen.entry(key).or_insert(source) == source
+        ^ u128::from(record.time_ns as u64).rotate_left(64)
 }
 
 /// A hole in the answer, unless it is the query itself that has to end.
@@ -374,37 +378,88 @@ fn sort_rows(block: &mut LogBlock, direction: Direction) {
     }
 }
 
+/// What a place for a record that may come twice takes. Units: bytes.
+const TWIN_BYTES: usize = size_of::<(u128, Met)>() + 1;
+
 /// Knows the rows of times that more than one source covers, so that a row which two of them hold
-/// comes once.
+/// comes once. Rows of times that no block to come has are forgotten when room is short.
 struct Twins {
     ranges: Vec<(i64, i64)>,
-    seen: HashMap<u128, usize, FixedState>,
+    direction: Direction,
+    seen: HashMap<u128, Met, FixedState>,
+    /// Of the budget. Units: bytes.
+    taken: usize,
+}
+
+/// Where a row was met first.
+#[derive(Debug, Clone, Copy)]
+struct Met {
+    time_ns: i64,
+    source: u32,
 }
 
 impl Twins {
-    fn new(sources: &[Source]) -> Twins {
+    fn new(sources: &[Source], direction: Direction) -> Twins {
         let ranges = sources.iter().map(|s| (s.time_min_ns, s.time_max_ns)).collect();
-        Twins { ranges, seen: HashMap::default() }
+        Twins { ranges, direction, seen: HashMap::default(), taken: 0 }
     }
 
-    fn drop_known(&mut self, source: usize, block: &mut LogBlock) {
+    /// Errors: LimitExceeded, Unavailable.
+    fn drop_known(
+        &mut self,
+        candidate: &Candidate,
+        block: &mut LogBlock,
+        budget: &Budget,
+    ) -> Result<(), StorageError> {
         let others: Vec<(i64, i64)> = self
             .ranges
             .iter()
             .enumerate()
-            .filter(|(other, _)| *other != source)
+            .filter(|(other, _)| *other != candidate.source)
             .map(|(_, range)| *range)
+            .filter(|(min, max)| *min <= candidate.time_max_ns && candidate.time_min_ns <= *max)
             .collect();
         if others.is_empty() {
-            return;
+            return Ok(());
         }
+        self.make_room(block.rows.len(), candidate, budget)?;
         let batch = Arc::clone(&block.batch);
-        let seen = &mut self.seen;
+        let (seen, source) = (&mut self.seen, candidate.source as u32);
         block.rows.retain(|&row| {
             let Some(record) = batch.rows.get(row as usize) else { return false };
             let time_ns = record.time_ns;
             let shared = others.iter().any(|(min, max)| (*min..=*max).contains(&time_ns));
-            !shared || is_first(&batch, row, source, seen)
+            let met = || Met { time_ns, source };
+            !shared || seen.entry(twin_key(&batch, record)).or_insert_with(met).source == source
         });
+        Ok(())
+    }
+
+    /// Room for so many rows more, before the blocks from `candidate` on are read.
+    fn make_room(
+        &mut self,
+        rows: usize,
+        candidate: &Candidate,
+        budget: &Budget,
+    ) -> Result<(), StorageError> {
+        let has_room = |seen: &HashMap<_, _, _>| seen.capacity() - seen.len() >= rows;
+        if has_room(&self.seen) {
+            return Ok(());
+        }
+        match self.direction {
+            Direction::Forward => self.seen.retain(|_, met| met.time_ns >= candidate.time_min_ns),
+            Direction::Backward => self.seen.retain(|_, met| met.time_ns <= candidate.time_max_ns),
+        }
+        if has_room(&self.seen) && self.seen.len() <= self.seen.capacity() / 2 {
+            return Ok(());
+        }
+        // The table that is grown and the one that it grows from are there at one time.
+        let wanted = self.seen.len() + rows.max(self.seen.len());
+        let before = self.taken;
+        self.taken = (wanted * 8 / 7 + 1).next_power_of_two() * TWIN_BYTES;
+        budget.take_memory(self.taken)?;
+        self.seen.reserve(wanted - self.seen.len());
+        budget.give_memory(before);
+        Ok(())
     }
 }

@@ -194,7 +194,7 @@ fn describe(batch: &LogsBatch, row: &LogRow) -> String {
 
 fn options() -> Options {
     let mut options = Options::new(PathBuf::new());
-    options.limits.future_max_ns = 0;
+    options.limits = model::Limits { future_max_ns: 0, ..model::Limits::default() }.into();
     options
 }
 
@@ -207,7 +207,12 @@ fn memtable(batches: &[&[Record]]) -> Arc<Memtable> {
 }
 
 fn ctx(level: u8) -> EncodeContext {
-    EncodeContext { id_fields: options().id_fields.into(), level, segment_bytes_target: 1 << 20 }
+    EncodeContext {
+        id_fields: options().id_fields.into(),
+        level,
+        segment_bytes_target: 1 << 20,
+        work_bytes_max: 384 << 20,
+    }
 }
 
 fn handle(segment: EncodedSegment) -> Arc<SegmentHandle<Segment>> {
@@ -487,6 +492,32 @@ fn a_retry_that_was_stored_twice_is_read_once() {
 }
 
 #[test]
+fn a_scan_forgets_the_rows_of_times_that_do_not_come_again() {
+    // Two sources that share all of their time, in batches that follow each other.
+    let source = |odd: i64| -> Vec<Vec<Record>> {
+        let batch = |first: i64| (first..first + 100).map(move |n| plain(2 * n + odd, "line"));
+        (0..100).map(|number| batch(number * 100).collect()).collect()
+    };
+    let sources = [source(0), source(1)].map(|batches| {
+        let batches: Vec<&[Record]> = batches.iter().map(Vec::as_slice).collect();
+        memtable(&batches)
+    });
+    let reader = LogsReader::new(sources.into(), Vec::new());
+    for direction in [Direction::Forward, Direction::Backward] {
+        let (budget, mut rows) = (budget(), 0);
+        let scan = LogScan { direction, ..everything() };
+        let notices = reader.scan(&scan, &budget, &mut |block, _| {
+            rows += block.rows.len();
+            ControlFlow::Continue(())
+        });
+        notices.unwrap();
+        assert_eq!(rows, 20_000);
+        let peak = budget.memory_peak();
+        assert!((1..100_000).contains(&peak), "{peak} bytes are kept, {direction:?}");
+    }
+}
+
+#[test]
 fn an_id_is_found_as_a_word_and_as_an_attribute() {
     let mut tagged = plain(3, "no id here");
     tagged.attributes = vec![("X-Request-ID".into(), Attribute::Text("Req-77".into()))];
@@ -576,8 +607,9 @@ fn a_flipped_byte_never_panics() {
 #[test]
 fn records_beyond_a_limit_are_refused_and_the_rest_kept() {
     let mut options = options();
-    options.limits.active_streams_max = 1;
-    options.limits.future_max_ns = 10;
+    let limits =
+        model::Limits { active_streams_max: 1, future_max_ns: 10, ..model::Limits::default() };
+    options.limits = limits.into();
     let memtable = Memtable::new(1, &options);
     let records = [
         plain(1, "kept"),
@@ -587,7 +619,9 @@ fn records_beyond_a_limit_are_refused_and_the_rest_kept() {
     let rejections = memtable.append(batch(&records), 0, Append::Live);
     assert_eq!(rejections.count(), 2);
     assert_eq!(memtable.rows(), 1);
+    // What the log brings back was acknowledged, perhaps under other limits: all of it is kept.
     assert!(memtable.append(batch(&records), 0, Append::Replay).is_empty());
+    assert_eq!(memtable.rows(), 4);
     let reader = LogsReader::new(vec![Arc::new(memtable.successor(2))], Vec::new());
     assert!(collect(&reader, &everything()).is_empty());
 }

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
 use model::{
-    Exemplar, Histogram, Labels, MetricMetadata, MetricsBatch, Reason, Rejections, Series, ns_to_ms,
+    Exemplar, Histogram, Labels, LimitsOf, MetricMetadata, MetricsBatch, Reason, Rejections,
+    Series, ns_to_ms,
 };
 use parking_lot::RwLock;
 use xxhash_rust::xxh3::xxh3_64;
@@ -24,8 +25,10 @@ use super::histograms;
 use super::index::Bitset;
 use super::registry::Registry;
 use super::samples::SeriesSamples;
+use crate::MsRange;
+#[cfg(test)]
+use crate::Options;
 use crate::segment::Append;
-use crate::{MsRange, Options};
 
 /// A series without a sample for so long is forgotten at the next flush. Units: ms.
 const IDLE_MS: i64 = 3_600_000;
@@ -41,8 +44,7 @@ type Map<K, V> = HashMap<K, V, RandomState>;
 pub(crate) struct Memtable {
     registry: Arc<Registry>,
     state: RwLock<State>,
-    series_max: usize,
-    ooo_window_ms: i64,
+    limits: LimitsOf,
     heap_bytes: AtomicUsize,
     /// What the shared registry kept when this memtable was made. Units: bytes.
     registered_before: usize,
@@ -113,29 +115,25 @@ pub(crate) struct SlotExemplar {
 
 impl Memtable {
     /// An empty memtable. `generation` is non-zero and unique in the process.
+    #[cfg(test)]
     pub(crate) fn new(generation: u32, options: &Options) -> Memtable {
-        assert!(generation != 0, "bug: generation 0 marks an unset hint");
-        Memtable::with_registry(
-            Arc::new(Registry::new(generation)),
-            State::new(),
-            options.limits.active_series_max,
-            ns_to_ms(options.limits.ooo_window_ns),
-        )
+        let limits = LimitsOf::new(&options.limits, &model::TenantId::default());
+        Memtable::judged_by(generation, limits)
     }
 
-    fn with_registry(
-        registry: Arc<Registry>,
-        state: State,
-        series_max: usize,
-        ooo_window_ms: i64,
-    ) -> Memtable {
+    /// The same for a tenant, whose limits at the time of each batch judge it.
+    pub(crate) fn judged_by(generation: u32, limits: LimitsOf) -> Memtable {
+        assert!(generation != 0, "bug: generation 0 marks an unset hint");
+        Memtable::with_registry(Arc::new(Registry::new(generation)), State::new(), limits)
+    }
+
+    fn with_registry(registry: Arc<Registry>, state: State, limits: LimitsOf) -> Memtable {
         let registered_before = registry.heap_bytes();
         Memtable {
             registry,
             registered_before,
             state: RwLock::new(state),
-            series_max,
-            ooo_window_ms,
+            limits,
             heap_bytes: AtomicUsize::new(0),
             rows: AtomicU64::new(0),
         }
@@ -147,7 +145,8 @@ impl Memtable {
         let state = self.state.read();
         let newest = state.slots.iter().filter(|slot| slot.newest.known);
         let newest = newest.map(|slot| slot.newest.time_ms).max().unwrap_or(i64::MIN);
-        let oldest_active = newest.saturating_sub(IDLE_MS.max(self.ooo_window_ms));
+        let oldest_active =
+            newest.saturating_sub(IDLE_MS.max(ns_to_ms(self.limits.now().ooo_window_ns)));
         let active = |slot: &Slot| slot.newest.known && slot.newest.time_ms >= oldest_active;
         let active_count = state.slots.iter().filter(|slot| active(slot)).count();
         let mut next = State::new();
@@ -164,7 +163,7 @@ impl Memtable {
                 }
             }
         }
-        Memtable::with_registry(registry, next, self.series_max, self.ooo_window_ms)
+        Memtable::with_registry(registry, next, self.limits.clone())
     }
 
     /// Keeps a batch and says what of it was refused. See [`Append`] for a replayed one.
@@ -176,10 +175,14 @@ impl Memtable {
     ) -> Rejections {
         let MetricsBatch { series, samples, histograms, exemplars, metadata } = batch;
         let mut refusals = Refusals { append, series: &series, list: Rejections::default() };
-        let window_ms = if append == Append::Replay { i64::MAX } else { self.ooo_window_ms };
+        let limits = self.limits.now();
+        let (window_ms, series_max) = match append {
+            Append::Replay => (i64::MAX, 0),
+            Append::Live => (ns_to_ms(limits.ooo_window_ns), limits.active_series_max),
+        };
         let mut state = self.state.write();
         let state = &mut *state;
-        let slots = self.resolve(&series, append);
+        let slots = self.resolve(&series, series_max);
         let known = slots.iter().flatten().max().map_or(0, |slot| *slot as usize + 1);
         if state.slots.len() < known {
             state.slots.resize(known, EMPTY);
@@ -189,7 +192,7 @@ impl Memtable {
         for sample in &samples {
             let verdict = match slot_of(sample.series) {
                 Some(slot) => state.push_float(slot, sample.time_ms, sample.value, window_ms),
-                None => Verdict::NoSlot { series_max: self.series_max },
+                None => Verdict::NoSlot { series_max },
             };
             rows += u64::from(verdict == Verdict::Kept);
             if verdict.is_refusal() {
@@ -200,7 +203,7 @@ impl Memtable {
         for (series, time_ms, histogram) in histograms {
             let verdict = match slot_of(series) {
                 Some(slot) => state.push_histogram(slot, time_ms, histogram, window_ms),
-                None => Verdict::NoSlot { series_max: self.series_max },
+                None => Verdict::NoSlot { series_max },
             };
             rows += u64::from(verdict == Verdict::Kept);
             if verdict.is_refusal() {
@@ -222,19 +225,23 @@ impl Memtable {
     }
 
     /// Slots of a batch's series; nothing for one that there is no room for.
-    fn resolve(&self, series: &[Arc<Series>], append: Append) -> Vec<Option<u32>> {
+    fn resolve(&self, series: &[Arc<Series>], series_max: usize) -> Vec<Option<u32>> {
         let generation = self.registry.generation();
         let mut slots: Vec<Option<u32>> = {
             let table = self.registry.table();
             series.iter().map(|series| table.slot(generation, series)).collect()
         };
-        let series_max = if append == Append::Replay { 0 } else { self.series_max };
         for (slot, series) in slots.iter_mut().zip(series) {
             if slot.is_none() {
                 *slot = self.registry.insert(series, series_max);
             }
         }
         slots
+    }
+
+    /// Series that are known.
+    pub(crate) fn active(&self) -> usize {
+        self.registry.table().series.len()
     }
 
     /// Memory taken since this memtable was made: what it keeps and the series that it was the first
@@ -364,7 +371,11 @@ impl Refusals<'_> {
                 )
             }),
             Verdict::NoSlot { series_max } => self.list.add(Reason::MaxActiveSeries, 1, || {
-                format!("limits.ingest.max_active_series={series_max} is reached: {}", labels())
+                format!(
+                    "the series is new: {}; limit limits.ingest.max_active_series={series_max}, \
+                     current {series_max}",
+                    labels()
+                )
             }),
         }
     }

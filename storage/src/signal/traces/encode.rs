@@ -208,7 +208,7 @@ fn write(
     attributes: &Arc<AttributePlan>,
     ctx: &EncodeContext,
 ) -> Result<EncodedSegment, StorageError> {
-    let mut writer = SegmentWriter::new(survey.present, attributes, ctx.level, plan.order.len())?;
+    let mut writer = SegmentWriter::new(survey.present, attributes, ctx, plan.order.len())?;
     let stream_numbers: Vec<Vec<u32>> = batches
         .iter()
         .map(|batch| batch.streams.iter().map(|stream| survey.streams.number(stream)).collect())

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::FixedState;
-use model::{Reason, Rejections, SpanRow, SpansBatch, Stream, StreamId};
+use model::{LimitsOf, Reason, Rejections, SpanRow, SpansBatch, Stream, StreamId};
 use parking_lot::RwLock;
 
 use super::SpanBlock;
@@ -29,7 +29,7 @@ const ROW_OVERHEAD_BYTES: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Memtable {
     generation: u32,
-    streams_max: usize,
+    limits: LimitsOf,
     id_fields: IdFields,
     shared: RwLock<Shared>,
     heap_bytes: AtomicUsize,
@@ -153,23 +153,26 @@ fn equal_range(pairs: &[(u64, u32)], wanted: u64) -> impl Iterator<Item = u32> {
 }
 
 impl Memtable {
+    #[cfg(test)]
     pub(crate) fn new(generation: u32, options: &Options) -> Memtable {
-        Self::empty(
-            generation,
-            options.limits.active_streams_max,
-            IdFields::new(&options.id_fields),
-        )
+        let limits = LimitsOf::new(&options.limits, &model::TenantId::default());
+        Memtable::judged_by(generation, limits, options)
+    }
+
+    /// Of a tenant, whose limits at the time of each batch judge it.
+    pub(crate) fn judged_by(generation: u32, limits: LimitsOf, options: &Options) -> Memtable {
+        Self::empty(generation, limits, IdFields::new(&options.id_fields))
     }
 
     /// The empty table that takes over when this one is flushed.
     pub(crate) fn successor(&self, generation: u32) -> Memtable {
-        Self::empty(generation, self.streams_max, self.id_fields.clone())
+        Self::empty(generation, self.limits.clone(), self.id_fields.clone())
     }
 
-    fn empty(generation: u32, streams_max: usize, id_fields: IdFields) -> Memtable {
+    fn empty(generation: u32, limits: LimitsOf, id_fields: IdFields) -> Memtable {
         Memtable {
             generation,
-            streams_max,
+            limits,
             id_fields,
             shared: RwLock::default(),
             heap_bytes: AtomicUsize::new(0),
@@ -189,7 +192,7 @@ impl Memtable {
             batch.rows.iter().map(|row| fingerprint(&row.trace_id)).collect();
         let mut rejections = Rejections::default();
         let mut shared = self.shared.write();
-        let limit = if append == Append::Live { self.streams_max } else { 0 };
+        let limit = if append == Append::Live { self.limits.now().active_streams_max } else { 0 };
         let refused = shared.enter_streams(&batch.streams, self.generation, limit);
         if refused.is_empty() {
             shared.filling_traces.extend_from_slice(&fingerprints);
@@ -197,7 +200,10 @@ impl Memtable {
             let is_kept = |row: &SpanRow| !refused.contains(&row.stream);
             let count = batch.rows.iter().filter(|row| !is_kept(row)).count();
             rejections.add(Reason::MaxActiveStreams, count as u64, || {
-                format!("the tenant has {limit} active streams (limits.ingest.max_active_streams)")
+                format!(
+                    "the stream is new; limit limits.ingest.max_active_streams={limit}, \
+                     current {limit}"
+                )
             });
             batch.rows.retain(is_kept);
             shared.filling_traces.extend(batch.rows.iter().map(|row| fingerprint(&row.trace_id)));
@@ -217,6 +223,11 @@ impl Memtable {
         self.heap_bytes.fetch_add(heap_bytes, Ordering::Relaxed);
         self.rows.fetch_add(rows, Ordering::Relaxed);
         rejections
+    }
+
+    /// Streams that are known.
+    pub(crate) fn active(&self) -> usize {
+        self.shared.read().streams.len()
     }
 
     /// Memory kept. Units: bytes.

@@ -26,9 +26,6 @@ use crate::columns::{
 use crate::ids::{IdFields, hash_text, hash_value};
 use crate::segment::{EncodeContext, EncodedSegment};
 
-/// Spans of one output at most, unless one input alone has more. Units: rows.
-const MERGE_ROWS_MAX: u64 = 2 << 20;
-
 /// Columns that are copied as they are.
 const COPIED: [Column; 9] = [
     Column::Status,
@@ -56,7 +53,7 @@ pub(crate) fn merge(
         let mut rows = 0;
         let count = rest.iter().take_while(|input| {
             rows += input.row_count();
-            rows <= MERGE_ROWS_MAX
+            rows <= ctx.rows_max()
         });
         let count = count.count().max(1);
         let (now, later) = rest.split_at(count);
@@ -80,7 +77,7 @@ fn merge_all(
         attributes.observe_file(&input.attributes, input.row_count());
     }
     let attributes = attributes.finish();
-    let mut writer = SegmentWriter::new(survey.present, &attributes, ctx.level, plan.order.len())?;
+    let mut writer = SegmentWriter::new(survey.present, &attributes, ctx, plan.order.len())?;
     let id_fields = IdFields::new(&ctx.id_fields);
     let mut cursors = Vec::with_capacity(inputs.len());
     for input in inputs {

@@ -41,7 +41,12 @@ fn options() -> Options {
 fn context(level: u8) -> EncodeContext {
     let id_fields: Vec<String> =
         options().id_fields.iter().map(|field| field.replace(['-', '_', '.'], "")).collect();
-    EncodeContext { id_fields: id_fields.into(), level, segment_bytes_target: 64 << 20 }
+    EncodeContext {
+        id_fields: id_fields.into(),
+        level,
+        segment_bytes_target: 64 << 20,
+        work_bytes_max: 384 << 20,
+    }
 }
 
 /// A span as tests think of it.
@@ -581,7 +586,7 @@ fn large_segments_are_read_block_by_block() {
 #[test]
 fn streams_beyond_the_limit_are_refused_live_and_kept_from_the_log() {
     let mut options = options();
-    options.limits.active_streams_max = 2;
+    options.limits = model::Limits { active_streams_max: 2, ..model::Limits::default() }.into();
     let all = many(30).concat_rows();
     let live = Memtable::new(1, &options);
     let refused = live.append(all.clone(), 0, Append::Live);

@@ -19,7 +19,10 @@ use crate::columns::{
     AttributePlan, AttributesBuilder, ColumnBuilder, ColumnFileWriter, ColumnSpec, Kind,
 };
 use crate::ids::{hash_span_id, hash_trace_id};
-use crate::segment::{EncodedFile, EncodedSegment};
+use crate::segment::{EncodeContext, EncodedFile, EncodedSegment};
+
+/// What a span takes in a row group that is being made, about. Units: bytes.
+const SPAN_BYTES: usize = 512;
 
 /// What a row's own columns hold that are computed, not copied.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +52,8 @@ pub(super) struct SegmentWriter {
     /// First and last start of each block.
     times: Vec<(i64, i64)>,
     block_ends: Vec<u32>,
+    /// A multiple of a block's.
+    group_rows_max: usize,
     /// Rows of the row group, and of all.
     group_rows: usize,
     rows: usize,
@@ -67,10 +72,11 @@ impl SegmentWriter {
     pub(super) fn new(
         present: Present,
         plan: &Arc<AttributePlan>,
-        level: u8,
+        ctx: &EncodeContext,
         rows: usize,
     ) -> Result<SegmentWriter, StorageError> {
-        let level = zstd_level(level);
+        let level = zstd_level(ctx.level);
+        let group_rows_max = (ctx.row_group_bytes() / SPAN_BYTES).clamp(BLOCK_ROWS, ROW_GROUP_ROWS);
         let own = Column::ALL.into_iter().filter(|&column| present.has(column));
         let specs = own.map(Column::spec).chain(plan.specs()).collect();
         let columns = Column::ALL
@@ -87,6 +93,7 @@ impl SegmentWriter {
             run: None,
             times: Vec::new(),
             block_ends: Vec::new(),
+            group_rows_max: group_rows_max / BLOCK_ROWS * BLOCK_ROWS,
             group_rows: 0,
             rows: 0,
             time: (i64::MAX, i64::MIN),
@@ -106,7 +113,7 @@ impl SegmentWriter {
 
     /// Rows that can be written before [`SegmentWriter::end_rows`] has to be called.
     pub(super) fn room(&self) -> usize {
-        ROW_GROUP_ROWS - self.group_rows
+        self.group_rows_max - self.group_rows
     }
 
     /// The row in the row group that comes next.
@@ -194,7 +201,7 @@ impl SegmentWriter {
     ///
     /// Errors: Io.
     pub(super) fn end_rows(&mut self) -> Result<(), StorageError> {
-        if self.group_rows >= ROW_GROUP_ROWS {
+        if self.group_rows >= self.group_rows_max {
             self.write_group()?;
         }
         Ok(())

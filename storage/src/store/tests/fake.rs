@@ -56,7 +56,7 @@ impl SignalEngine for Fake {
     type Segment = LinesFile;
     type Reader = Seen;
 
-    fn memtable(_generation: u32, _options: &Options) -> Lines {
+    fn memtable(_generation: u32, _limits: model::LimitsOf, _options: &Options) -> Lines {
         Lines::default()
     }
 
@@ -72,6 +72,10 @@ impl SignalEngine for Fake {
 
     fn heap_bytes(memtable: &Lines) -> usize {
         memtable.0.lock().iter().map(String::len).sum()
+    }
+
+    fn active(_memtable: &Lines) -> usize {
+        0
     }
 
     fn rows(memtable: &Lines) -> u64 {

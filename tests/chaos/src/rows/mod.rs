@@ -7,8 +7,10 @@ mod crash;
 mod doors;
 mod faults;
 mod hostile;
+mod limits;
 mod mixture;
 mod network;
+mod overload;
 mod protocols;
 mod resources;
 mod storage;
@@ -27,6 +29,8 @@ pub fn all() -> Vec<Row> {
         bucket::ROWS,
         network::ROWS,
         protocols::ROWS,
+        limits::ROWS,
+        overload::ROWS,
         mixture::ROWS,
         doors::ROWS,
         &hostile,
@@ -34,4 +38,19 @@ pub fn all() -> Vec<Row> {
         clock::ROWS,
     ]
     .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_row_has_a_number_of_its_own() {
+        let mut seen = BTreeSet::new();
+        for row in all() {
+            assert!(seen.insert(row.id), "two rows are {}", row.id);
+        }
+    }
 }

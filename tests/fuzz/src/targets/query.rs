@@ -403,7 +403,7 @@ fn try_numbers(case: &[u8]) -> u64 {
 
 #[derive(Debug)]
 struct Golden {
-    limits: Limits,
+    limits: Arc<Limits>,
     pool: Pool,
     turn: std::sync::atomic::AtomicUsize,
 }
@@ -414,12 +414,12 @@ impl Source for Golden {
         snapshot(Signal::ALL[turn % 3]).clone()
     }
 
-    fn budget(&self) -> Budget {
+    fn budget(&self, _: &TenantId) -> Budget {
         budget()
     }
 
-    fn limits(&self) -> &Limits {
-        &self.limits
+    fn limits(&self, _: &TenantId) -> Arc<Limits> {
+        Arc::clone(&self.limits)
     }
 
     fn pool(&self) -> &Pool {
@@ -443,9 +443,9 @@ fn door() -> &'static Door {
         let text = || "x".to_owned();
         let build =
             BuildInfo { version: text(), revision: text(), branch: text(), build_date: text() };
-        let options = QueryOptions { build, lookback_ms: 300_000, started_ns: 0 };
+        let options = QueryOptions { build, lookback_ms: 300_000, started_ns: 0, places: 2 };
         let source = Arc::new(Golden {
-            limits: Limits::default(),
+            limits: Arc::default(),
             pool: Pool::new(1),
             turn: Default::default(),
         });

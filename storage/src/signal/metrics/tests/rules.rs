@@ -17,7 +17,8 @@ fn reasons(rejections: &model::Rejections) -> Vec<(Reason, u64)> {
 
 fn memtable_with_window(window_ms: i64) -> Arc<Memtable> {
     let mut options = options();
-    options.limits.ooo_window_ns = window_ms * 1_000_000;
+    options.limits =
+        model::Limits { ooo_window_ns: window_ms * 1_000_000, ..model::Limits::default() }.into();
     Arc::new(Memtable::new(1, &options))
 }
 
@@ -85,7 +86,7 @@ fn a_successor_goes_on_judging_where_its_predecessor_stood() {
 #[test]
 fn idle_series_make_room_at_the_next_flush() {
     let mut options = options();
-    options.limits.active_series_max = 2;
+    options.limits = model::Limits { active_series_max: 2, ..model::Limits::default() }.into();
     let memtable = Memtable::new(1, &options);
     let [a, b, c] = ["a", "b", "c"].map(|name| series(&[("__name__", name)]));
     let batch = floats(&[(&a, 0, 1.0), (&b, 0, 1.0), (&c, 0, 1.0), (&c, 1, 1.0)]);

@@ -27,6 +27,13 @@ impl Route {
         path
     }
 
+    /// The paths that ask for tenant `a` and, beside the header, for tenant `b`: one route names the
+    /// tenant in its path.
+    fn paths(&self, parameter: &str) -> [String; 2] {
+        let names_tenant = self.route.starts_with("/api/v1/tenants/");
+        ["a", "b"].map(|tenant| self.path(if names_tenant { tenant } else { parameter }))
+    }
+
     /// What is to be asked, with what it needs.
     fn questions(&self) -> [(Method, &str); 4] {
         let other = self.other.as_str();
@@ -101,7 +108,7 @@ pub(super) fn every_route(case: Case) -> Running {
         let trace = load::trace_id(7).map(|byte| format!("{byte:02x}")).concat();
         let (mut asked, mut denied) = (0, [0; 3]);
         for route in routes(&server, &admin).await {
-            let path = route.path(&trace);
+            let [path, path_of_b] = route.paths(&trace);
             for (method, needs) in route.questions() {
                 if needs == "open" {
                     let answer = send(ask(&server, &method, &path, None)).await;
@@ -123,7 +130,7 @@ pub(super) fn every_route(case: Case) -> Running {
                 assert_eq!(answer.status(), 403, "{what} with a lesser role");
                 denied[1] += 1;
                 if needs != "admin" {
-                    let elsewhere = ask(&server, &method, &path, Some(able));
+                    let elsewhere = ask(&server, &method, &path_of_b, Some(able));
                     let answer = send(elsewhere.header("x-scope-orgid", "b")).await;
                     assert_eq!(answer.status(), 403, "{what} for another tenant");
                     denied[2] += 1;
