@@ -17,7 +17,7 @@ use storage::Store;
 use crate::config::{Config, Origin, SETTINGS};
 use crate::doors::{Doors, Principal, Tls, all_permissions, scope_of};
 use crate::reload::{Reloader, is_hot};
-use crate::{limits, stats};
+use crate::{limits, stats, upkeep};
 
 /// What these endpoints look at.
 #[derive(Debug)]
@@ -117,6 +117,7 @@ async fn status(State(admin): State<Arc<Admin>>, visitor: Visitor) -> Json<serde
         "http": admin.config.http.to_string(),
         "otlpHttp": admin.config.otlp_http.to_string(),
         "otlpGrpc": admin.config.otlp_grpc.to_string(),
+        "notices": upkeep::notices(&admin),
     }))
 }
 

@@ -19,6 +19,7 @@ mod server;
 mod stats;
 mod terminal;
 mod units;
+mod upkeep;
 mod wiring;
 
 pub use cli::run;

@@ -20,7 +20,7 @@ use crate::doors::{self, Doors, Tls};
 use crate::epochs::Epochs;
 use crate::reload::{Reloaded, Reloader};
 use crate::wiring::{DecoderReplay, StoreSink, StoreSource, decoder_of};
-use crate::{assets, descriptors, listen, memory};
+use crate::{assets, descriptors, listen, memory, upkeep};
 
 /// A running server. Dropping it does not stop it: call [`Server::stop`].
 #[derive(Debug)]
@@ -227,6 +227,7 @@ pub(crate) fn routes(admin: &Arc<Admin>) -> Router {
         .merge(admin.ingest.router())
         .merge(admin.query.router())
         .merge(admin::router(Arc::clone(admin)))
+        .merge(upkeep::router(Arc::clone(admin)))
 }
 
 fn build_info() -> BuildInfo {

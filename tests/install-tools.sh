@@ -102,6 +102,13 @@ chromium() {
     limited apt-get install --quiet --yes --no-install-recommends chromium
 }
 
+# Puts a clock of its own before a process.
+faketime() {
+  export DEBIAN_FRONTEND=noninteractive
+  limited apt-get update --quiet &&
+    limited apt-get install --quiet --yes --no-install-recommends faketime
+}
+
 if command -v python3 >/dev/null; then
   tool python-sdk "$(cksum <tests/tools/requirements.txt)" python_sdk
 else
@@ -123,4 +130,12 @@ elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   tool chromium "of the distribution" chromium
 else
   echo "SKIPPED chromium: not installed, and only root can install it"
+fi
+
+if compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null; then
+  echo "faketime: there"
+elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  tool faketime "of the distribution" faketime
+else
+  echo "SKIPPED faketime: not installed, and only root can install it"
 fi

@@ -31,7 +31,7 @@ pub enum Access {
 }
 
 impl Access {
-    pub(super) fn apply(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+    pub(crate) fn apply(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         match self {
             Access::Open => request,
             Access::Token(token) => request.bearer_auth(token),

@@ -1,6 +1,7 @@
-//! The command line: `serve`, `verify`, `canary`, `demo`, `token`, `user`, `version`.
+//! The command line: `serve`, `verify`, `backup`, `restore`, `retention`, `canary`, `demo`, `token`, `user`, `version`.
 
 mod credentials;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -43,6 +44,9 @@ pub fn run() -> ExitCode {
         Some(("verify", matches)) => with_config(matches, verify),
         Some(("canary", matches)) => run_canary(matches),
         Some(("demo", matches)) => run_demo(matches),
+        Some(("backup", matches)) => upkeep::run_backup(matches),
+        Some(("restore", matches)) => upkeep::run_restore(matches),
+        Some(("retention", matches)) => upkeep::run_retention(matches),
         Some(("token", matches)) => credentials::run_token(matches),
         Some(("user", matches)) => credentials::run_user(matches),
         _ => {
@@ -71,6 +75,7 @@ fn command() -> Command {
             with_settings(Command::new("verify"))
                 .about("Checks every checksum of a data folder that is not being served"),
         )
+        .subcommands(upkeep::commands())
         .subcommand(canary_command())
         .subcommand(
             Command::new("demo")

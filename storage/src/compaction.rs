@@ -1,4 +1,4 @@
-//! Which segments to merge, and which to drop: decisions alone, made on the catalog's facts.
+//! Which segments to merge: decisions alone, made on the catalog's facts.
 //!
 //! Size-tiered inside one tenant and signal: [`FAN_IN_MIN`] neighbours in time of one level become
 //! one segment of the next, until segments have about the target size; levels end at [`LEVEL_MAX`],
@@ -135,14 +135,4 @@ pub(crate) fn plan_full(
         start += count;
     }
     None
-}
-
-/// Segments that nobody may expect any more: the later of record time and arrival is past retention.
-pub(crate) fn expired(metas: &[SegmentMeta], now_ns: i64, retention_ns: i64) -> Vec<String> {
-    if retention_ns <= 0 {
-        return Vec::new();
-    }
-    let limit = now_ns.saturating_sub(retention_ns);
-    let old = |meta: &&SegmentMeta| meta.time_max_ns.max(meta.received_max_ns) < limit;
-    metas.iter().filter(old).map(|meta| meta.id.clone()).collect()
 }

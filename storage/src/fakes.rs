@@ -24,6 +24,11 @@ impl FakeClock {
         Arc::new(FakeClock { wall_ns, monotonic_ns: AtomicU64::new(1_000_000_000) })
     }
 
+    /// Sets the clock on the wall, and no time passes.
+    pub(crate) fn jump_ns(&self, ns: i64) {
+        self.wall_ns.fetch_add(ns, Ordering::Relaxed);
+    }
+
     pub(crate) fn advance_ns(&self, ns: i64) {
         self.wall_ns.fetch_add(ns, Ordering::Relaxed);
         self.monotonic_ns.fetch_add(ns.unsigned_abs(), Ordering::Relaxed);

@@ -5,6 +5,7 @@
 //! entry is replayed through the [`Replay`] that the root hands in, and nothing of query languages:
 //! a scan takes matchers, ranges and needles.
 
+mod backup;
 mod catalog;
 mod columns;
 mod compaction;
@@ -25,6 +26,7 @@ mod options;
 mod pool;
 mod range;
 mod regex_limits;
+mod retention;
 mod segment;
 mod signal;
 #[cfg(any(test, feature = "sim"))]
@@ -34,6 +36,9 @@ mod store;
 mod text;
 mod wal;
 
+pub use backup::{
+    Backup, BackupReport, BackupSource, Place, Progress, Restore, RestoreReport, Which,
+};
 pub use catalog::{seal_text, unseal_text};
 pub use components::{Clock, Components, Random, Threads};
 pub use error::{ErrorKind, StorageError};
@@ -45,6 +50,7 @@ pub use options::{Durability, Options};
 pub use pool::Pool;
 pub use range::{MsRange, TimeRange};
 pub use regex_limits::RegexLimits;
+pub use retention::Waiting;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub use signal::logs::measure_logs;
@@ -53,7 +59,8 @@ pub use signal::metrics::{ExemplarHit, MetricsReader, SampleBuf, Selection};
 pub use signal::traces::{SpanBlock, SpanScan, TracesReader};
 pub use snapshot::{Found, IdQuery, Snapshot};
 pub use store::{
-    Ack, Damage, Fatal, Figure, FileKind, Replay, Store, StoreStats, Tally, Usage, Verified, Write,
+    Ack, BackupSnapshot, Damage, Fatal, Figure, FileKind, Folder, Replay, Store, StoreStats, Tally,
+    Usage, Verified, Write,
 };
 
 #[cfg(feature = "bench")]

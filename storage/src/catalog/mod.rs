@@ -96,11 +96,13 @@ pub(crate) struct CatalogState {
     pub(crate) wal: BTreeMap<String, BTreeMap<String, Watermark>>,
 }
 
-/// The newest state that can be read, and what could not be, for verification.
+/// The newest state that can be read, and what could not be. `writer` is the name of the data folder,
+/// if it is known.
 pub(crate) async fn read_state(
     objects: &Objects,
+    writer: &str,
 ) -> Result<(CatalogState, Vec<String>), StorageError> {
-    let recovered = recover::load(objects, "").await?;
+    let recovered = recover::load(objects, writer).await?;
     Ok((recovered.state, recovered.problems))
 }
 
@@ -356,7 +358,7 @@ impl CatalogState {
         }
     }
 
-    fn checkpoint(&self, time_ns: i64) -> Checkpoint {
+    pub(crate) fn checkpoint(&self, time_ns: i64) -> Checkpoint {
         Checkpoint {
             version: CATALOG_VERSION,
             sequence: self.sequence,

@@ -28,9 +28,16 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn open(root: PathBuf, components: &Components) -> Result<Folder, StorageError> {
+        let folder = Folder::at(root, components);
+        let created = folder.files.create_folder(&folder.root);
+        created.map_err(|error| StorageError::io(folder.root.display(), error))?;
+        Ok(folder)
+    }
+
+    /// The same without making it: it is made with the first object.
+    pub(crate) fn at(root: PathBuf, components: &Components) -> Folder {
         let (files, threads) = (Arc::clone(&components.files), components.threads.clone());
-        files.create_folder(&root).map_err(|error| StorageError::io(root.display(), error))?;
-        Ok(Folder { root, files, threads, staged: AtomicU64::new(0) })
+        Folder { root, files, threads, staged: AtomicU64::new(0) }
     }
 
     /// Where calls to this are made.

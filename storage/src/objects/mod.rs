@@ -12,10 +12,12 @@ mod source;
 mod tests;
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use model::Secret;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use url::Url;
@@ -70,24 +72,43 @@ impl Objects {
         options: &Options,
         components: &Components,
     ) -> Result<Objects, StorageError> {
-        let runtime = tokio::runtime::Handle::current();
-        let threads = components.threads.clone();
         if let Some(store) = &components.object_store {
+            let runtime = tokio::runtime::Handle::current();
+            let threads = components.threads.clone();
             let store = Arc::clone(store);
             let prefix = ObjectPath::default();
             return Ok(Objects::Bucket(Arc::new(Bucket { store, prefix, runtime, threads })));
         }
-        let Some(address) = &options.bucket else {
-            let root = options.data_dir.join("store");
-            let folder = Folder::open(root, components)?;
-            return Ok(Objects::Folder(Arc::new(folder)));
-        };
+        match &options.bucket {
+            Some(address) => Objects::bucket(address, &options.bucket_options, components),
+            None => {
+                let folder = Folder::open(options.data_dir.join("store"), components)?;
+                Ok(Objects::Folder(Arc::new(folder)))
+            }
+        }
+    }
+
+    /// Objects below a folder that may not be there yet.
+    pub(crate) fn folder(root: PathBuf, components: &Components) -> Objects {
+        Objects::Folder(Arc::new(Folder::at(root, components)))
+    }
+
+    /// Objects below an address. Must be called inside a tokio runtime.
+    ///
+    /// Errors: Invalid for an address that cannot be understood.
+    pub(crate) fn bucket(
+        address: &str,
+        options: &[(String, Secret)],
+        components: &Components,
+    ) -> Result<Objects, StorageError> {
+        let runtime = tokio::runtime::Handle::current();
+        let threads = components.threads.clone();
         let invalid = |why: String| {
             let why = model::without_credentials(address, &format!("bucket {address}: {why}"));
             StorageError::new(ErrorKind::Invalid, why)
         };
         let url = Url::parse(address).map_err(|error| invalid(error.to_string()))?;
-        let settings = options.bucket_options.iter().map(|(name, value)| (name, value.expose()));
+        let settings = options.iter().map(|(name, value)| (name, value.expose()));
         let (store, prefix) = object_store::parse_url_opts(&url, settings)
             .map_err(|error| invalid(error.to_string()))?;
         Ok(Objects::Bucket(Arc::new(Bucket { store: store.into(), prefix, runtime, threads })))
@@ -204,6 +225,20 @@ impl Objects {
                 Err(error) => Err(StorageError::io(path, error)),
             },
         }
+    }
+
+    /// A range of an object, read where it may block.
+    pub(crate) async fn get_range(
+        &self,
+        path: &str,
+        range: Range<u64>,
+    ) -> Result<Bytes, StorageError> {
+        let threads = match self {
+            Objects::Folder(folder) => folder.threads().clone(),
+            Objects::Bucket(bucket) => bucket.threads.clone(),
+        };
+        let (objects, path) = (self.clone(), path.to_owned());
+        threads.blocking(move || objects.read(&path, range)).await
     }
 
     /// A range of an object. Blocks: for the pool, not for async threads.

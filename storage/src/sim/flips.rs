@@ -105,6 +105,9 @@ fn kind(path: &Path) -> Option<&'static str> {
     if text.ends_with("/writer") {
         return Some("folder name");
     }
+    if text.ends_with("/retention.json") {
+        return Some("retention");
+    }
     match path.extension()?.to_str()? {
         "log" => Some("log"),
         "recent" => Some("request hashes"),

@@ -1,4 +1,4 @@
-//! Merging and retention of one signal: runs the decisions of `compaction.rs`.
+//! Merging of one signal: runs the decisions of `compaction.rs`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -86,7 +86,7 @@ impl<E: SignalEngine> Shard<E> {
         Ok(false)
     }
 
-    fn metas(&self, tenant: &Tenant<E>) -> Vec<SegmentMeta> {
+    pub(super) fn metas(&self, tenant: &Tenant<E>) -> Vec<SegmentMeta> {
         tenant.view.lock().segments.values().map(|handle| handle.meta.clone()).collect()
     }
 
@@ -149,7 +149,7 @@ impl<E: SignalEngine> Shard<E> {
     }
 
     /// Puts `added` in the place of `removed`, in the catalog and then in the view.
-    async fn replace(
+    pub(super) async fn replace(
         &self,
         tenant: &Tenant<E>,
         removed: &[String],
@@ -167,42 +167,6 @@ impl<E: SignalEngine> Shard<E> {
         }
         for handle in handles {
             view.segments.insert(handle.meta.id.clone(), handle);
-        }
-        Ok(())
-    }
-
-    /// Drops segments past retention. `cautious`: the clock has jumped, so no more than a quarter of
-    /// the data goes.
-    pub(super) async fn retire_expired(&self, cautious: bool) -> Result<(), StorageError> {
-        let _alone = self.compacting.lock().await;
-        let (now, retention) = (self.core.now_ns(), self.core.options.retention_ns);
-        let tenants: Vec<_> = self.tenants.read().values().cloned().collect();
-        let listed: Vec<_> =
-            tenants.into_iter().map(|tenant| (self.metas(&tenant), tenant)).collect();
-        let total: u64 = listed.iter().flat_map(|(metas, _)| metas).map(bytes_of).sum();
-        let old: Vec<_> = listed
-            .iter()
-            .map(|(metas, tenant)| (compaction::expired(metas, now, retention), metas, tenant))
-            .collect();
-        let dropped: u64 = old
-            .iter()
-            .flat_map(|(ids, metas, _)| metas.iter().filter(|meta| ids.contains(&meta.id)))
-            .map(bytes_of)
-            .sum();
-        if cautious && dropped > total / 4 {
-            Counters::add(&self.core.counters.retention_refusals, 1);
-            tracing::error!(
-                dropped,
-                total,
-                "the clock has jumped and retention would drop more than a quarter: it waits"
-            );
-            return Ok(());
-        }
-        for (ids, _, tenant) in old {
-            if !ids.is_empty() {
-                Counters::add(&self.core.counters.retired_segments, ids.len() as u64);
-                self.replace(tenant, &ids, Vec::new()).await?;
-            }
         }
         Ok(())
     }

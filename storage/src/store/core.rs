@@ -17,6 +17,8 @@ use crate::segment::{
     EncodeContext, EncodedSegment, FileMeta, OpenSegment, SegmentHandle, SegmentMeta, SegmentSource,
 };
 use crate::store::admission::Admission;
+use crate::store::dedup::Moment;
+use crate::store::pins::Pins;
 use crate::store::replay::CatchingUp;
 use crate::wal::Watermark;
 use crate::{Components, Options, Pool, StorageError};
@@ -75,6 +77,8 @@ pub(crate) struct Core {
     pub(crate) uploading: Mutex<BTreeSet<String>>,
     /// Segments out of the catalog that snapshots may still hold.
     pub(crate) retired: Mutex<Vec<(String, Weak<dyn Any + Send + Sync>)>>,
+    /// Segments that backups are reading.
+    pub(crate) pins: Pins,
 }
 
 /// Segments that lie in the object store and not yet in the catalog.
@@ -113,6 +117,11 @@ impl Core {
 
     pub(crate) fn now_ns(&self) -> i64 {
         self.components.clock.now_ns()
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        let clock = &self.components.clock;
+        Moment { wall_ns: clock.now_ns(), monotonic_ns: clock.monotonic_ns() }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -41,6 +41,13 @@ enum State {
     Kept(u64),
 }
 
+/// What two clocks say: the one on the wall may be set, the other one never is. Units: ns.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) wall_ns: i64,
+    pub(super) monotonic_ns: u64,
+}
+
 /// A request that is stored.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kept {
@@ -56,6 +63,9 @@ struct Known {
     states: HashMap<RequestHash, State, RandomState>,
     /// Those kept, by time of arrival (nearly).
     order: VecDeque<Kept>,
+    /// The time by which hashes grow old. It never runs ahead of how much time has passed, so that a
+    /// clock that is set does not make us forget.
+    believed: Option<Moment>,
 }
 
 /// Requests of one signal in the last minutes.
@@ -88,8 +98,9 @@ impl Dedup {
         Arc::new(Dedup { window_ns, path, known: Mutex::default() })
     }
 
-    pub(super) fn claim(self: &Arc<Dedup>, hash: RequestHash, now_ns: i64) -> Seen {
+    pub(super) fn claim(self: &Arc<Dedup>, hash: RequestHash, now: Moment) -> Seen {
         let mut known = self.known.lock();
+        let now_ns = known.believe(now);
         known.forget(now_ns.saturating_sub(self.window_ns));
         let (over, pending) = watch::channel(());
         match known.states.entry(hash) {
@@ -129,16 +140,25 @@ impl Dedup {
         }
     }
 
-    /// Drops what is older than the window.
-    pub(super) fn forget(&self, now_ns: i64) {
-        self.known.lock().forget(now_ns.saturating_sub(self.window_ns));
+    /// Begins to count time, once everything older has been learned: what was the newest then has
+    /// just come, as far as is known.
+    pub(super) fn begin(&self, now: Moment) {
+        let mut known = self.known.lock();
+        for kept in &mut known.order {
+            kept.received_ns = kept.received_ns.min(now.wall_ns);
+        }
+        let newest_ns = known.order.iter().map(|kept| kept.received_ns).max();
+        known.believed = Some(Moment { wall_ns: newest_ns.unwrap_or(now.wall_ns), ..now });
+        let now_ns = known.believe(now);
+        known.forget(now_ns.saturating_sub(self.window_ns));
     }
 
     /// Writes what is remembered, so that log files can be removed.
-    pub(super) fn save(&self, files: &dyn Files, now_ns: i64) -> std::io::Result<()> {
+    pub(super) fn save(&self, files: &dyn Files, now: Moment) -> std::io::Result<()> {
         let mut out = MAGIC.to_vec();
         {
             let mut known = self.known.lock();
+            let now_ns = known.believe(now);
             known.forget(now_ns.saturating_sub(self.window_ns));
             out.reserve(known.order.len() * RECORD_BYTES + 8);
             for kept in &known.order {
@@ -178,6 +198,20 @@ impl Dedup {
 }
 
 impl Known {
+    fn believe(&mut self, mut now: Moment) -> i64 {
+        if let Some(before) = self.believed {
+            // Whoever asked first may come last.
+            now.monotonic_ns = now.monotonic_ns.max(before.monotonic_ns);
+        }
+        let wall_ns = self.believed.map_or(now.wall_ns, |before| {
+            let passed = i64::try_from(now.monotonic_ns.saturating_sub(before.monotonic_ns));
+            let most = before.wall_ns.saturating_add(passed.unwrap_or(i64::MAX));
+            now.wall_ns.min(most)
+        });
+        self.believed = Some(Moment { wall_ns, ..now });
+        wall_ns
+    }
+
     fn forget(&mut self, before_ns: i64) {
         while let Some(&Kept { hash, received_ns, .. }) = self.order.front() {
             if received_ns >= before_ns && self.order.len() <= HASHES_MAX {
@@ -195,6 +229,7 @@ impl Claim {
     pub(super) fn keep(mut self, received_ns: i64, sequence: u64) {
         self.kept = true;
         let mut known = self.dedup.known.lock();
+        let received_ns = known.believed.map_or(received_ns, |believed| believed.wall_ns);
         known.states.insert(self.hash, State::Kept(sequence));
         known.order.push_back(Kept { hash: self.hash, received_ns, sequence });
     }

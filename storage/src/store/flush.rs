@@ -145,7 +145,7 @@ impl<E: SignalEngine> Shard<E> {
         let shard = Arc::clone(self);
         let saved = self.core.components.threads.blocking(move || {
             let files = shard.core.components.files.as_ref();
-            let saved = shard.dedup.save(files, shard.core.now_ns());
+            let saved = shard.dedup.save(files, shard.core.moment());
             saved.map_err(|error| StorageError::io("recent request hashes", error))
         });
         if let Err(error) = saved.await {

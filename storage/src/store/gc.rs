@@ -1,8 +1,8 @@
 //! Upkeep: retention, garbage collection, views that follow others' commits.
 //!
 //! Nothing is deleted because the catalog does not list it before `gc_grace` is over, nor while a
-//! snapshot holds it, nor when it is quarantined, nor (for what the catalog never listed) when the
-//! catalog itself was damaged.
+//! snapshot or a backup holds it, nor when it is quarantined, nor (for what the catalog never listed)
+//! when the catalog itself was damaged or the clock may be wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Weak;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::catalog::{CHECKPOINTS_KEPT, Checkpoint, Named, Sidecar, parse_path, unseal};
 use crate::objects::ObjectEntry;
+use crate::retention::Consent;
 use crate::store::core::Counters;
 use crate::{StorageError, Store};
 
@@ -18,43 +19,9 @@ const TICK: Duration = Duration::from_secs(10);
 const SIDECAR: &str = ".meta";
 /// Ticks between passes of retention and garbage collection.
 const PASS_TICKS: u64 = 30;
-/// A clock that moves this much more or less than time does has jumped. Units: ns.
-const JUMP_NS: i64 = 86_400 * 1_000_000_000;
-/// For so long after a jump retention is cautious. Units: ns.
-const CAUTION_NS: u64 = 86_400 * 1_000_000_000;
-
-/// Notices when the wall clock jumps.
-#[derive(Debug, Default)]
-struct Calendar {
-    /// Wall and monotonic time of the last look.
-    last: Option<(i64, u64)>,
-    cautious_until_ns: u64,
-}
-
-impl Calendar {
-    /// Whether the clock has jumped not long ago.
-    fn look(&mut self, wall_ns: i64, monotonic_ns: u64, newest_ns: Option<i64>) -> bool {
-        let expected = match self.last {
-            Some((wall, monotonic)) => {
-                let passed = i64::try_from(monotonic_ns.saturating_sub(monotonic));
-                Some(wall.saturating_add(passed.unwrap_or(i64::MAX)))
-            }
-            // At the first look the newest data tells what time it was.
-            None => newest_ns,
-        };
-        self.last = Some((wall_ns, monotonic_ns));
-        if expected.is_some_and(|at| wall_ns.saturating_sub(at).saturating_abs() > JUMP_NS) {
-            tracing::warn!("the clock has jumped by more than a day");
-            self.cautious_until_ns = monotonic_ns.saturating_add(CAUTION_NS);
-        }
-        monotonic_ns < self.cautious_until_ns
-    }
-}
-
 /// Runs until the store is gone or stops.
 pub(super) async fn upkeep(store: Weak<Store>) {
     let Some(mut stop) = store.upgrade().map(|store| store.core.stop.subscribe()) else { return };
-    let mut calendar = Calendar::default();
     let mut ticks = 0u64;
     loop {
         tokio::select! {
@@ -79,14 +46,8 @@ pub(super) async fn upkeep(store: Weak<Store>) {
         if !ticks.is_multiple_of(PASS_TICKS) {
             continue;
         }
-        let newest = store
-            .core
-            .catalog
-            .with(|state| state.segments.values().map(|meta| meta.received_max_ns).max());
-        let clock = &store.core.components.clock;
-        let cautious = calendar.look(clock.now_ns(), clock.monotonic_ns(), newest);
         let passed = async {
-            store.retire_expired(cautious).await?;
+            store.retire_expired(Consent::Unasked).await?;
             store.collect_garbage().await
         };
         if let Err(error) = passed.await {
@@ -96,13 +57,6 @@ pub(super) async fn upkeep(store: Weak<Store>) {
 }
 
 impl Store {
-    /// Drops what is past retention from the catalog.
-    pub(super) async fn retire_expired(&self, cautious: bool) -> Result<(), StorageError> {
-        self.metrics.retire_expired(cautious).await?;
-        self.logs.retire_expired(cautious).await?;
-        self.traces.retire_expired(cautious).await
-    }
-
     /// Deletes files that nobody can need any more.
     pub(super) async fn collect_garbage(&self) -> Result<(), StorageError> {
         let core = &self.core;
@@ -125,6 +79,9 @@ impl Store {
             let live: BTreeSet<String> = state.segments.keys().cloned().collect();
             (live, state.removed.clone())
         });
+        // After the catalog: whoever pins takes what it lists.
+        let pinned = core.pins.segments(core.components.clock.monotonic_ns());
+        let in_doubt = !self.retention_waiting().is_empty();
         let mut gone: Vec<String> =
             removed.keys().filter(|id| !files.contains_key(*id)).cloned().collect();
         for (id, entries) in files {
@@ -132,6 +89,7 @@ impl Store {
                 || held.contains(&id)
                 || uploading.contains(&id)
                 || quarantined.contains_key(&id)
+                || pinned.contains(&id)
             {
                 continue;
             }
@@ -139,7 +97,7 @@ impl Store {
             let since = removed.get(&id).copied().unwrap_or_else(|| {
                 entries.iter().map(|entry| entry.modified_ns).max().unwrap_or(i64::MAX)
             });
-            if since > before || (is_orphan && !core.catalog.problems().is_empty()) {
+            if since > before || (is_orphan && (in_doubt || !core.catalog.problems().is_empty())) {
                 continue;
             }
             // Its sidecar tells that the set of its living siblings was whole.

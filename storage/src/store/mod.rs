@@ -5,6 +5,7 @@
 //! without closing it is what a crash looks like from outside.
 
 mod admission;
+mod backup;
 mod compact;
 mod core;
 mod dedup;
@@ -14,7 +15,9 @@ mod flush;
 mod gc;
 mod identity;
 mod open;
+mod pins;
 mod replay;
+mod retention;
 mod shard;
 mod start;
 mod stats;
@@ -23,6 +26,8 @@ mod tests;
 mod verify;
 mod versions;
 
+pub use backup::{BackupSnapshot, Folder};
+pub(crate) use verify::utc;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use verify::verify as verify_with;
 pub use verify::{Damage, FileKind, Tally, Verified};
@@ -37,6 +42,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::files::FileLock;
+use crate::retention::Consent;
 use crate::store::core::Core;
 pub(crate) use crate::store::core::segment_base;
 use crate::store::engines::{Logs, Metrics, Traces};
@@ -115,6 +121,9 @@ pub struct Store {
     traces: Arc<Shard<Traces>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<Box<dyn FileLock>>>,
+    /// Held while a pass of retention is under way.
+    retention: tokio::sync::Mutex<retention::Book>,
+    waiting: retention::AllWaiting,
     /// Lies in the folder while a process works on it.
     marker: PathBuf,
     was_unclean: bool,
@@ -317,6 +326,7 @@ impl Store {
         self.metrics.compact_fully().await?;
         self.logs.compact_fully().await?;
         self.traces.compact_fully().await?;
+        self.retire_expired(Consent::Unasked).await?;
         self.collect_garbage().await
     }
 

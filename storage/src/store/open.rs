@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use crate::backup::RESTORING;
 use crate::catalog::Catalog;
 use crate::files::{self, FileLock};
 use crate::objects::{ChunkCache, Objects, Quarantine};
@@ -18,10 +19,12 @@ use crate::store::core::{Core, Counters};
 use crate::store::engine::SignalEngine;
 use crate::store::engines::{Logs, Metrics, Traces};
 use crate::store::identity;
+use crate::store::pins::Pins;
 use crate::store::replay::{CatchingUp, Decoding, Unwrap};
+use crate::store::retention::Book;
 use crate::store::shard::Shard;
 use crate::store::{Replay, unavailable, versions};
-use crate::{Components, Options, Pool, StorageError, Store, Threads};
+use crate::{Components, ErrorKind, Options, Pool, StorageError, Store, Threads};
 
 pub(super) async fn open(
     options: Options,
@@ -30,6 +33,11 @@ pub(super) async fn open(
 ) -> Result<Arc<Store>, StorageError> {
     let marker = options.data_dir.join("running");
     let (core, folder) = open_core(options, components).await?;
+    let book = {
+        let core = Arc::clone(&core);
+        let threads = core.components.threads.clone();
+        threads.blocking(move || Ok(Book::open(&core))).await?
+    };
     let metrics = Shard::<Metrics>::new(Arc::clone(&core));
     let logs = Shard::<Logs>::new(Arc::clone(&core));
     let traces = Shard::<Traces>::new(Arc::clone(&core));
@@ -44,6 +52,8 @@ pub(super) async fn open(
         traces,
         tasks: Mutex::new(tasks),
         lock: Mutex::new(Some(folder.lock)),
+        waiting: Arc::clone(&book.waiting),
+        retention: tokio::sync::Mutex::new(book),
         marker,
         was_unclean: folder.was_unclean,
         closed: AtomicBool::new(false),
@@ -89,6 +99,12 @@ async fn prepare(options: &Options, components: &Components) -> Result<DataFolde
             }
             _ => context(error),
         })?;
+        if files.read(&folder.join(RESTORING)).is_ok() {
+            let folder = folder.display();
+            let why =
+                format!("a restore into {folder} has not finished: remove it and restore again");
+            return Err(StorageError::new(ErrorKind::Invalid, why));
+        }
         versions::check_log(files, folder)?;
         let marker = folder.join("running");
         let was_unclean = files.read(&marker).is_ok();
@@ -145,6 +161,7 @@ fn core(options: Options, components: Components, objects: Objects, catalog: Cat
         views_stale: AtomicBool::new(false),
         uploading: Mutex::default(),
         retired: Mutex::default(),
+        pins: Pins::default(),
         options,
         components,
         objects,

@@ -248,7 +248,7 @@ impl<E: SignalEngine> Shard<E> {
         self.wait_until_writable().await?;
         let hash = RequestHash::new(&tenant, body_hash);
         let claim = loop {
-            match self.dedup.claim(hash, self.core.now_ns()) {
+            match self.dedup.claim(hash, self.core.moment()) {
                 Seen::New(claim) => break claim,
                 Seen::Duplicate => return Ok(Ack { duplicate: true, ..Ack::default() }),
                 // The channel never carries anything: it closes.

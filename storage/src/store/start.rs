@@ -93,7 +93,7 @@ impl<E: SignalEngine> Shard<E> {
                 doubled.insert(sequence, first);
             }
         }
-        self.dedup.forget(self.core.now_ns());
+        self.dedup.begin(self.core.moment());
         self.unread.lock().extend(scan.unread.iter().cloned());
         self.core.admission.add_log_bytes(scan.bytes);
         self.wal.start(scan.next_sequence, scan.files(), scan.outstanding.iter().copied())?;

@@ -44,6 +44,7 @@ pub(super) fn stats(store: &Store) -> StoreStats {
     shard(&mut out, &store.logs);
     shard(&mut out, &store.traces);
     segments(&mut out, store);
+    retention(&mut out, store);
     whole(&mut out, store);
     out
 }
@@ -86,10 +87,22 @@ fn segments(out: &mut StoreStats, store: &Store) {
     }
 }
 
+fn retention(out: &mut StoreStats, store: &Store) {
+    let all = store.retention_waiting();
+    for signal in Signal::ALL {
+        let waiting = all.get(signal.as_str());
+        let bytes = waiting.map_or(0, |waiting| waiting.bytes);
+        let segments = waiting.map_or(0, |waiting| waiting.segments);
+        out.gauge("retention_waiting_bytes", of(signal), bytes as f64);
+        out.gauge("retention_waiting_segments", of(signal), segments as f64);
+    }
+}
+
 fn whole(out: &mut StoreStats, store: &Store) {
     let core = &store.core;
     let (counters, admission) = (&core.counters, &core.admission);
     out.gauge("memtable_bytes", Vec::new(), admission.memory() as f64);
+    out.gauge("backups_active", Vec::new(), core.pins.count() as f64);
     out.gauge("segments_quarantined", Vec::new(), core.quarantine.count() as f64);
     out.gauge("disk_free_bytes", Vec::new(), admission.disk_free() as f64);
     let disk_full = vec![("reason", "disk_full".to_owned())];

@@ -12,6 +12,7 @@ use crate::segment::SegmentMeta;
 use crate::store::core::segment_base;
 use crate::store::dedup::Dedup;
 use crate::store::identity::Identity;
+use crate::store::retention::is_whole;
 use crate::wal::{Depth, Wal, Watermark};
 use crate::{Clock, Components, Options, Random, StorageError};
 
@@ -21,6 +22,7 @@ pub enum FileKind {
     Log,
     RecentHashes,
     Identity,
+    Retention,
     Commit,
     Checkpoint,
     Segment,
@@ -34,6 +36,7 @@ impl FileKind {
             FileKind::Log => "log files",
             FileKind::RecentHashes => "hashes of recent requests",
             FileKind::Identity => "the folder's name",
+            FileKind::Retention => "how far retention has come",
             FileKind::Commit => "catalog commits",
             FileKind::Checkpoint => "catalog checkpoints",
             FileKind::Segment => "segment files",
@@ -126,6 +129,7 @@ pub(crate) async fn verify(
     }
     sidecars(&objects, &state, &mut verified).await?;
     let writer = identity(options, components, &mut verified);
+    retention(options, components, &mut verified);
     let marks = writer.and_then(|writer| state.wal.get(&writer)).cloned().unwrap_or_default();
     logs(options, components, &marks, &mut verified).await?;
     Ok(verified)
@@ -146,6 +150,18 @@ fn identity(options: &Options, components: &Components, verified: &mut Verified)
         verified.damaged(FileKind::Identity, "writer", "its checksum does not fit", meaning);
     }
     identity.name
+}
+
+fn retention(options: &Options, components: &Components, verified: &mut Verified) {
+    let Ok(content) = components.files.read(&options.data_dir.join("retention.json")) else {
+        return;
+    };
+    verified.count(FileKind::Retention, content.len());
+    if !is_whole(&content) {
+        let meaning = "nothing is lost: the next start takes it from the newest data";
+        let what = "its checksum does not fit";
+        verified.damaged(FileKind::Retention, "retention.json", what, meaning);
+    }
 }
 
 async fn logs(
@@ -221,7 +237,7 @@ async fn catalog(objects: &Objects, verified: &mut Verified) -> Result<CatalogSt
             verified.damaged(kind, &entry.path, error, MEANING);
         }
     }
-    let (state, problems) = crate::catalog::read_state(objects).await?;
+    let (state, problems) = crate::catalog::read_state(objects, "").await?;
     for problem in problems {
         if !verified.damage.iter().any(|damage| damage.what == problem) {
             verified.damaged(FileKind::Commit, "catalog", problem, MEANING);
@@ -330,7 +346,7 @@ fn first_difference(content: &[u8], expected: &str) -> Option<usize> {
 }
 
 /// A time for people: `2026-11-21T18:00:00Z`.
-fn utc(time_ns: i64) -> String {
+pub(crate) fn utc(time_ns: i64) -> String {
     let seconds = time_ns.div_euclid(1_000_000_000);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Days since 0000-03-01, by eras of 400 years. Source: Hinnant, "chrono-compatible low-level

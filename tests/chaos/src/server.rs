@@ -25,6 +25,29 @@ pub fn binary() -> PathBuf {
     beside.next().expect("tercet is built beside this program: cargo build, or set TERCET_BIN")
 }
 
+/// Runs the binary under test; its exit code and all that it said.
+///
+/// # Panics
+/// It does not start, or does not end in time.
+pub async fn tercet(args: &[&str]) -> (Option<i32>, String) {
+    tercet_in(args, &[]).await
+}
+
+/// The same with variables of the environment.
+///
+/// # Panics
+/// It does not start, or does not end in time.
+pub async fn tercet_in(args: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut command = Command::new(binary());
+    let command = command.args(args).envs(variables.iter().copied()).stdin(Stdio::null());
+    command.env_remove("TERCET_BIN").env_remove("TERCET_CONFORMANCE");
+    let output = command.kill_on_drop(true).output();
+    let output = tokio::time::timeout(10 * PATIENCE, output).await;
+    let output = output.expect("ends in time").expect("it starts");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
 /// A running server; ended with SIGKILL when dropped.
 #[derive(Debug)]
 pub struct Server {

@@ -50,6 +50,8 @@ export interface Status {
   otlpHttp: string;
   otlpGrpc: string;
   ready: boolean;
+  /** What an operator has to decide. */
+  notices: string[];
 }
 
 export function ingestState(abort: AbortSignal): Promise<IngestState> {

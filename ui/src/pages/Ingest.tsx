@@ -3,6 +3,7 @@
 import { bytes, count } from "../lib/number";
 import { ago, dateTime } from "../lib/time";
 import { useIngest } from "../parts/ingest";
+import { Notices, useNotices } from "../parts/Notices";
 import { Limits } from "../parts/Limits";
 import { useLimits } from "../parts/useLimits";
 import { Services } from "../parts/Services";
@@ -13,6 +14,7 @@ const msOf = (ns: string): number => Number(BigInt(ns) / 1_000_000n);
 
 export function Ingest() {
   const { state, error } = useIngest();
+  const notices = useNotices();
   const limits = useLimits();
   document.title = "Ingest · Tercet";
   if (!state) {
@@ -31,6 +33,7 @@ export function Ingest() {
         </span>
       </div>
       <Silent error={error} />
+      <Notices notices={notices} />
       <div class="wide-table" tabIndex={0}>
         <table>
           <thead>

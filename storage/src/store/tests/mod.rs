@@ -1,5 +1,6 @@
 //! The store as its users rely on it: what was acknowledged is there, once, whatever happens.
 
+mod backup;
 mod fake;
 
 use std::path::{Path, PathBuf};
@@ -9,9 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use object_store::memory::InMemory;
 
 use crate::fakes::{FakeClock, FakeRandom, FaultyFiles, components};
+use crate::retention::{Consent, Horizon, Now};
 use crate::store::tests::fake::FakeStore;
 use crate::wal::Wal;
-use crate::{Components, ErrorKind, Options, Store};
+use crate::{Clock, Components, ErrorKind, Options, Store};
 
 fn numbered(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("line {number:05}")).collect()
@@ -88,6 +90,35 @@ async fn a_retry_is_stored_once_across_restarts_and_flushes_until_the_window_is_
     assert!(!store.write("same").await.duplicate, "the window is over");
     assert_eq!(store.lines(), ["same", "same"]);
     store.crash().await;
+}
+
+#[tokio::test]
+async fn a_retry_is_stored_once_wherever_the_clock_jumps() {
+    const YEAR_NS: i64 = 365 * 86_400 * 1_000_000_000;
+    for jump_ns in [YEAR_NS, -YEAR_NS, 10 * YEAR_NS, -3_600_000_000_000] {
+        for restarts in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let clock = FakeClock::new();
+            let components = Components::new(Arc::clone(&clock) as _, FakeRandom::seeded(18));
+            let mut store = FakeStore::open(folder.path(), &components).await;
+            store.write("first").await;
+            clock.jump_ns(jump_ns);
+            if restarts {
+                store.crash().await;
+                store = FakeStore::open(folder.path(), &components).await;
+            }
+            assert!(store.write("first").await.duplicate, "{jump_ns} {restarts}");
+            assert!(!store.write("second").await.duplicate);
+            clock.jump_ns(-jump_ns);
+            assert!(store.write("second").await.duplicate, "{jump_ns} {restarts}");
+            store.shard.flush().await.unwrap();
+            store.crash().await;
+            let store = FakeStore::open(folder.path(), &components).await;
+            assert!(store.write("second").await.duplicate, "{jump_ns} {restarts}");
+            assert_eq!(store.lines(), ["first", "second"], "{jump_ns} {restarts}");
+            store.crash().await;
+        }
+    }
 }
 
 #[tokio::test]
@@ -375,12 +406,19 @@ async fn retention_counts_from_the_later_of_record_and_arrival() {
     // The records are of 1970 and have just arrived.
     store.write("one").await;
     store.shard.flush().await.unwrap();
-    store.shard.retire_expired(false).await.unwrap();
+    let retention_ns = store.core.options.retention_ns;
+    let horizon = Horizon { believed_ns: clock.now_ns(), retention_ns };
+    let pass = async |passed_ns: i64, consent| {
+        let now = Now { wall_ns: clock.now_ns(), passed_ns, retention_ns };
+        store.shard.retire_expired(horizon, now, consent).await.unwrap().unwrap()
+    };
+    assert_eq!(pass(0, Consent::Unasked).await.waiting, None);
     assert_eq!(store.lines(), ["one"]);
-    clock.advance_ns(store.core.options.retention_ns + 1);
-    store.shard.retire_expired(true).await.unwrap();
+    clock.advance_ns(retention_ns + 1);
+    let waiting = pass(0, Consent::Unasked).await.waiting.unwrap();
+    assert_eq!((waiting.segments, waiting.leap_ns), (1, retention_ns + 1));
     assert_eq!(store.lines(), ["one"], "the clock has jumped");
-    store.shard.retire_expired(false).await.unwrap();
+    assert_eq!(pass(retention_ns + 1, Consent::Unasked).await.waiting, None, "time has passed");
     assert!(store.lines().is_empty());
     store.crash().await;
 }

@@ -10,7 +10,7 @@ use tokio::process::Child;
 
 use crate::proxy::{Proxy, Spoil};
 use crate::row::{Case, Outcome, Row, Running, Tier};
-use crate::server::{Launch, Server};
+use crate::server::{Launch, Server, tercet_in};
 use crate::tools;
 use crate::witness::Witness;
 
@@ -46,6 +46,15 @@ pub(super) const ROWS: &[Row] = &[
                    none doubled",
         tier: Tier::Full,
         run: |case| on_bucket(case, 300, |bench, case| Box::pin(zombie(bench, case))),
+    },
+    Row {
+        id: "I2-bucket",
+        fault: "tercet backup, under load, of a server on a bucket into a bucket; restore into a \
+                folder",
+        expected: "everything acknowledged before it began is there once, nothing foreign; a second \
+                   backup copies next to nothing",
+        tier: Tier::Full,
+        run: backed_up,
     },
 ];
 
@@ -93,15 +102,18 @@ impl Bucket {
         Ok(Bucket { proxy: Proxy::start(&address, seed).await, _gateway: gateway })
     }
 
-    async fn server(&self, data: &Path) -> Server {
-        let variables = [
+    fn variables(&self) -> [(&str, &str); 5] {
+        [
             ("AWS_ENDPOINT", self.proxy.address.as_str()),
             ("AWS_ACCESS_KEY_ID", "tester"),
             ("AWS_SECRET_ACCESS_KEY", "tester-secret"),
             ("AWS_REGION", "us-east-1"),
             ("AWS_ALLOW_HTTP", "true"),
-        ];
-        let server = Server::launch(data, &FLAGS, &variables, &Launch::QUIET).await;
+        ]
+    }
+
+    async fn server(&self, data: &Path) -> Server {
+        let server = Server::launch(data, &FLAGS, &self.variables(), &Launch::QUIET).await;
         server.wait_ready(tools::PATIENCE).await;
         server
     }
@@ -239,4 +251,41 @@ async fn zombie(mut bench: Bench, case: Case) -> String {
     witness.check_all(server).await;
     let acked = bench.killed_and_whole().await;
     format!("exit code 75 after {took:.1?}; {acked}")
+}
+
+fn backed_up(case: Case) -> Running {
+    Box::pin(async move {
+        const TARGET: &str = "s3://telemetry/backups";
+        let bucket = match Bucket::start(&case.folder, case.seed).await {
+            Ok(bucket) => bucket,
+            Err(why) => return Outcome::Skipped(why),
+        };
+        let server = bucket.server(&case.folder.join("data")).await;
+        let witness = Witness::mixed(300);
+        let sending = witness.send(&server.http);
+        tokio::time::sleep(Duration::from_secs(case.rounds(2, 10))).await;
+        witness.canary.doubt();
+        let variables = bucket.variables();
+        let backup = ["backup", "--from", &server.http, "--to", TARGET];
+        let (code, said) = tercet_in(&backup, &variables).await;
+        assert_eq!(code, Some(0), "{said}");
+        server.kill().await;
+        sending.stop().await;
+        let server = bucket.server(&case.folder.join("data")).await;
+        let again = ["backup", "--from", &server.http, "--to", "s3://telemetry/backups/"];
+        let (code, again) = tercet_in(&again, &variables).await;
+        assert_eq!(code, Some(0), "{again}");
+        assert!(!again.contains(" 0 were there"), "{again}");
+        let (code, ids) = tercet_in(&["restore", "--from", TARGET, "--list"], &variables).await;
+        assert_eq!((code, ids.lines().count()), (Some(0), 2), "{ids}");
+        let restored = case.folder.join("restored");
+        let folder = restored.to_str().expect("a path of text");
+        let id = ids.lines().next().unwrap_or_default();
+        let restore = ["restore", "--from", TARGET, "--backup", id, "--data", folder];
+        let (code, told) = tercet_in(&restore, &variables).await;
+        assert_eq!(code, Some(0), "{told}");
+        let server = Server::ready(&restored, &[]).await;
+        witness.check_all(&server).await;
+        Outcome::Held(format!("{}; {}", witness.acked_text(), said.trim()))
+    })
 }

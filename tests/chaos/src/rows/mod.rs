@@ -1,6 +1,8 @@
 //! All rows, in the order of the matrix: a file for each of its chapters.
 
+mod backup;
 mod bucket;
+mod clock;
 mod crash;
 mod doors;
 mod faults;
@@ -34,6 +36,8 @@ pub fn all() -> Vec<Row> {
         mixture::ROWS,
         doors::ROWS,
         &hostile,
+        backup::ROWS,
+        clock::ROWS,
     ]
     .concat()
 }

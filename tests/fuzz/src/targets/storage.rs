@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use model::{Batch, Encoding, Limits, Protocol, Signal, Wire};
 use storage::fuzzing::{
-    catalog_object, checksum_table, endless, id_index, opened, rows_of, segment, segments_of,
-    text_index, wal_file,
+    backup_manifest, catalog_object, checksum_table, endless, id_index, opened, rows_of, segment,
+    segments_of, text_index, wal_file,
 };
 use storage::{IdQuery, Snapshot};
 
@@ -55,6 +55,13 @@ pub(crate) const TARGETS: &[Target] = &[
         heap_bytes: 8 * MIB,
         seeds: catalog,
         run: |case| size(catalog_object(case)),
+    },
+    Target {
+        name: "backup",
+        shape: CATALOG,
+        heap_bytes: 8 * MIB,
+        seeds: manifests,
+        run: |case| size(backup_manifest(case)),
     },
     Target {
         name: "checksums",
@@ -198,6 +205,21 @@ fn catalog() -> Vec<Vec<u8>> {
         format!(r#"{{"version":1,"sequence":1,"time_ns":1,"segments":[{meta},{meta}],"removed":{{"a":1}},"wal":{{}}}}"#).into_bytes(),
         format!(r#"{{"version":1,"meta":{meta},"siblings":[],"replaces":[],"writer":"w","wal":{{"sequence":0}}}}"#).into_bytes(),
         b"catalog/00000000000000000001.json".to_vec(),
+    ]
+}
+
+fn manifests() -> Vec<Vec<u8>> {
+    let file = r#"{"path":"segments/t-default/logs/01-02.logs.parquet","bytes":3,"checksum":"00"}"#;
+    let extra = r#"{"path":"wal/logs/1-2.log","bytes":3,"checksum":"00"}"#;
+    let manifest = |files: &str| {
+        format!(r#"{{"version":1,"id":"fuzz","began_ns":1,"sequence":2,"files":[{files}],"missing":["x"]}}"#)
+            .into_bytes()
+    };
+    vec![
+        manifest(""),
+        manifest(&format!("{file},{extra}")),
+        manifest(&file.replace("t-default", "..")),
+        manifest(&extra.replace("wal/", "/wal/")),
     ]
 }
 

@@ -48,6 +48,7 @@ pub(super) const ROWS: &[Row] = targets![
     "F5-query-http",
     "F5-wal-file",
     "F5-catalog",
+    "F5-backup",
     "F5-checksums",
     "F5-segment-metrics",
     "F5-segment-logs",
