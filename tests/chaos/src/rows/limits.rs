@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::load;
 use crate::row::{Case, Outcome, Row, Running, Tier};
-use crate::server::{Server, binary, escape};
+use crate::server::{Server, escape, tercet};
 use crate::tools::{PATIENCE, now_s};
 
 pub(super) const ROWS: &[Row] = &[
@@ -470,15 +470,12 @@ fn reloads(case: Case) -> Running {
         assert!(page.contains("tercet_config_last_reload_successful 1"));
 
         let start = Instant::now();
-        let second = tokio::process::Command::new(binary())
-            .args(["serve", "--http", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"])
-            .args(["--otlp-grpc", "127.0.0.1:0", "--data"])
-            .arg(data(&case))
-            .output();
-        let second = second.await.expect("it runs");
+        let folder = data(&case).display().to_string();
+        let mut args = vec!["serve", "--data", &folder, "--otlp-grpc", "127.0.0.1:0"];
+        args.extend(["--http", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"]);
+        let (code, said) = tercet(&args).await;
         let took = start.elapsed();
-        let said = String::from_utf8_lossy(&second.stderr).into_owned();
-        assert_eq!(second.status.code(), Some(73), "{said}");
+        assert_eq!(code, Some(73), "{said}");
         assert!(said.contains("is used by another process"), "{said}");
         assert!(took < Duration::from_secs(5), "the second process took {took:?}");
         Outcome::Held(format!(
