@@ -34,6 +34,7 @@ pub mod sim;
 mod snapshot;
 mod store;
 mod text;
+mod unpack;
 mod wal;
 
 pub use backup::{

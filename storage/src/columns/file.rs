@@ -19,6 +19,7 @@ use super::writer::get_sections;
 use super::{ColumnSpec, Kind, PAGE_BYTES_MAX};
 use crate::StorageError;
 use crate::segment::SegmentSource;
+use crate::unpack::decompress;
 
 /// The footer's key under which offset and length of our own sections stand.
 pub(super) const SECTIONS_KEY: &str = "tercet.sections";
@@ -434,7 +435,7 @@ fn read_sections(
         .and_then(|size| usize::try_from(size).ok())
         .filter(|&size| size <= SECTIONS_BYTES_MAX)
         .ok_or_else(corrupt)?;
-    let bytes = zstd::bulk::decompress(&packed, size).map_err(|_| corrupt())?;
+    let bytes = decompress(&packed, size).map_err(|_| corrupt())?;
     get_sections(&bytes.into()).ok_or_else(corrupt)
 }
 

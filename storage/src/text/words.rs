@@ -20,6 +20,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::StorageError;
 use crate::columns::{get_sections, put_section};
+use crate::unpack::decompress;
 
 /// Longer tokens are not in the dictionary. Units: bytes.
 pub(super) const WORD_BYTES_MAX: usize = 64;
@@ -197,7 +198,7 @@ impl Words {
         let (hash, packed) = bytes.split_first_chunk::<8>()?;
         let size = zstd::zstd_safe::get_frame_content_size(packed).ok()??;
         let size = usize::try_from(size).ok().filter(|&size| size <= WORDS_BYTES_MAX)?;
-        let packed: Bytes = zstd::bulk::decompress(packed, size).ok()?.into();
+        let packed: Bytes = decompress(packed, size).ok()?.into();
         // Tantivy trusts its files.
         if xxh3_64(&packed) != u64::from_le_bytes(*hash) {
             return None;

@@ -5,7 +5,6 @@
 //! byte in `storage/FORMAT.md`, section "Metric segment". Everything read here has passed the
 //! catalog's checksums, and is still read with checked access: what contradicts itself is Corrupt.
 
-use std::io::{self, Read as _};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use model::wire::{Reader, put_varint};
 
 use crate::StorageError;
 use crate::segment::SegmentSource;
+use crate::unpack::decompress;
 
 /// First and last four bytes of the file.
 pub(crate) const MAGIC: [u8; 4] = *b"TCTM";
@@ -25,10 +25,6 @@ pub(crate) const BLOCK_SERIES: usize = 256;
 pub(crate) const PART_SAMPLES_MAX: usize = 4096;
 /// Cap of one section after decompression. Units: bytes.
 const SECTION_BYTES_MAX: u64 = 1 << 30;
-/// How much longer than its packed form a section is at most, mostly.
-const RATIO_LIKELY: usize = 64;
-/// The same for short ones. Units: bytes.
-const LENGTH_LIKELY: usize = 1 << 20;
 
 /// Bytes that do not have the form that FORMAT.md demands; the reader adds the file's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,20 +183,6 @@ impl Section {
     }
 }
 
-/// Decompresses what says to be `raw_len` bytes long. Room is made at once for a length that is
-/// likely, and for any other only as far as bytes really come.
-fn decompress(packed: &[u8], raw_len: usize) -> io::Result<Vec<u8>> {
-    let likely = packed.len().saturating_mul(RATIO_LIKELY).max(LENGTH_LIKELY);
-    if raw_len <= likely {
-        return zstd::bulk::decompress(packed, raw_len);
-    }
-    let mut raw = Vec::with_capacity(likely);
-    let decoder = zstd::stream::read::Decoder::with_buffer(packed)?.single_frame();
-    // One byte more than it says is enough to see that it lies.
-    decoder.take(raw_len as u64 + 1).read_to_end(&mut raw)?;
-    Ok(raw)
-}
-
 /// Reads a range after checking that it lies inside the file.
 pub(crate) fn read_range(
     source: &Arc<dyn SegmentSource>,
@@ -317,24 +299,5 @@ impl Footer {
             return Err(Malformed("the series table does not fit the count of series"));
         }
         Ok(footer)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sections_that_pack_well_are_read_and_lengths_that_lie_are_seen() {
-        for length in [0, 1000, LENGTH_LIKELY, 20 << 20] {
-            let packed = zstd::bulk::compress(&vec![7; length], 3).unwrap();
-            assert_eq!(decompress(&packed, length).unwrap(), vec![7; length], "{length}");
-            let claimed = decompress(&packed, (length + 1) << 10);
-            assert_eq!(claimed.unwrap().len(), length, "the caller compares");
-        }
-        let packed = zstd::bulk::compress(&vec![7; 20 << 20], 3).unwrap();
-        let short = decompress(&packed, 19 << 20).unwrap();
-        assert_eq!(short.len(), (19 << 20) + 1, "no more than shows the lie");
-        decompress(b"no zstd frame at all", 1 << 30).unwrap_err();
     }
 }
