@@ -23,8 +23,9 @@ use parking_lot::Mutex;
 use crate::Clock;
 use crate::sim::world::World;
 
-/// A stale listing does not know what happened since. Units: ns.
-const STALE_NS: i64 = 5_000_000_000;
+/// A stale listing does not know what happened since, by the bucket's own time: the clock of the
+/// machine may be set back. Units: ns.
+const STALE_NS: u64 = 5_000_000_000;
 /// Units: ms.
 const LATENCY_MS_MAX: u64 = 150;
 
@@ -32,6 +33,8 @@ const LATENCY_MS_MAX: u64 = 150;
 struct Object {
     content: Bytes,
     since_ns: i64,
+    /// Time of the world, which nobody sets.
+    put_ns: u64,
 }
 
 /// See the module's docs.
@@ -101,8 +104,8 @@ impl Bucket {
             let source = "it is there".into();
             return Err(Error::AlreadyExists { path: path.to_string(), source });
         }
-        let since_ns = self.world.now_ns();
-        objects.insert(path.to_string(), Object { content, since_ns });
+        let (since_ns, put_ns) = (self.world.now_ns(), self.world.monotonic_ns());
+        objects.insert(path.to_string(), Object { content, since_ns, put_ns });
         Ok(())
     }
 }
@@ -202,14 +205,14 @@ impl ObjectStore for Bucket {
             return stream::once(async { Err(failed("503")) }).boxed();
         }
         let until = match self.world.bucket_fails() {
-            true => self.world.now_ns() - STALE_NS,
-            false => i64::MAX,
+            true => self.world.monotonic_ns().saturating_sub(STALE_NS),
+            false => u64::MAX,
         };
         let prefix = prefix.map(ToString::to_string).unwrap_or_default();
         let objects = self.objects.lock();
         let found: Vec<Result<ObjectMeta>> = objects
             .iter()
-            .filter(|(path, object)| path.starts_with(&prefix) && object.since_ns <= until)
+            .filter(|(path, object)| path.starts_with(&prefix) && object.put_ns <= until)
             .map(|(path, object)| Ok(Bucket::meta(path, object)))
             .collect();
         stream::iter(found).boxed()
