@@ -1,6 +1,6 @@
 //! I3: the clock is wrong at the start, and jumps while records are written. I5 and I6 cannot run yet.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::row::{Case, Outcome, Row, Running, Tier};
@@ -75,26 +75,42 @@ fn library() -> Result<PathBuf, String> {
     found.next().ok_or_else(|| "there is no libfaketime (package faketime)".to_owned())
 }
 
-/// Starts with a clock that is off by what `file` says, at any time.
-async fn start(data: &Path, flags: &[&str], library: &Path, file: &Path) -> Server {
-    let variables = [
-        ("LD_PRELOAD", library.to_str().expect("a path of text")),
-        ("FAKETIME_TIMESTAMP_FILE", file.to_str().expect("a path of text")),
-        // In seconds: a look at the file for each look at the clock makes a server slow.
-        ("FAKETIME_CACHE_DURATION", "1"),
-        ("DONT_FAKE_MONOTONIC", "1"),
-        ("NO_FAKE_STAT", "1"),
-    ];
-    let server = Server::launch(data, flags, &variables, &Launch::QUIET).await;
-    server.wait_ready(Duration::from_secs(60)).await;
-    server
+/// A data folder whose servers have a clock of their own.
+struct Clocked {
+    data: PathBuf,
+    /// How far the clock is off, at any time.
+    file: PathBuf,
+    library: PathBuf,
 }
 
-fn set(file: &Path, offset: &str) {
-    // Renamed, so that nobody reads half of it.
-    let new = file.with_extension("new");
-    std::fs::write(&new, offset).expect("it can be written");
-    std::fs::rename(new, file).expect("it can be renamed");
+impl Clocked {
+    fn new(case: &Case) -> Result<Clocked, String> {
+        let (data, file) = (case.folder.join("data"), case.folder.join("clock"));
+        Ok(Clocked { data, file, library: library()? })
+    }
+
+    fn set(&self, offset: &str) {
+        // Renamed, so that nobody reads half of it.
+        let new = self.file.with_extension("new");
+        std::fs::write(&new, offset).expect("it can be written");
+        std::fs::rename(new, &self.file).expect("it can be renamed");
+    }
+
+    /// Starts with a clock that is off by `offset`.
+    async fn start(&self, offset: &str) -> Server {
+        self.set(offset);
+        let variables = [
+            ("LD_PRELOAD", self.library.to_str().expect("a path of text")),
+            ("FAKETIME_TIMESTAMP_FILE", self.file.to_str().expect("a path of text")),
+            // In seconds: a look at the file for each look at the clock makes a server slow.
+            ("FAKETIME_CACHE_DURATION", "1"),
+            ("DONT_FAKE_MONOTONIC", "1"),
+            ("NO_FAKE_STAT", "1"),
+        ];
+        let server = Server::launch(&self.data, &FLAGS, &variables, &Launch::QUIET).await;
+        server.wait_ready(Duration::from_secs(60)).await;
+        server
+    }
 }
 
 async fn post(server: &Server, path: &str) {
@@ -111,11 +127,10 @@ async fn off_by(server: &Server) -> i64 {
 
 fn wrong_at_start(case: Case) -> Running {
     Box::pin(async move {
-        let library = match library() {
-            Ok(library) => library,
+        let clocked = match Clocked::new(&case) {
+            Ok(clocked) => clocked,
             Err(why) => return Outcome::Skipped(why),
         };
-        let (data, file) = (case.folder.join("data"), case.folder.join("clock"));
         let witness = Witness::mixed(RATE);
         let mut waited = 0;
         let year = 365 * 24 * 60;
@@ -125,8 +140,7 @@ fn wrong_at_start(case: Case) -> Running {
             ("-1h", -62..-58),
             ("+10y", 10 * year - 5..10 * year + 9000),
         ] {
-            set(&file, offset);
-            let server = start(&data, &FLAGS, &library, &file).await;
+            let server = clocked.start(offset).await;
             let off = off_by(&server).await;
             assert!(minutes.contains(&off), "{offset}: the clock is off by {off} minutes");
             witness.check(&server).await;
@@ -150,8 +164,7 @@ fn wrong_at_start(case: Case) -> Running {
             server.kill().await;
             sending.stop().await;
         }
-        set(&file, "+0");
-        let server = start(&data, &FLAGS, &library, &file).await;
+        let server = clocked.start("+0").await;
         post(&server, "/-/compact").await;
         witness.check_all(&server).await;
         Outcome::Held(format!("retention waited {waited} times; {}", witness.acked_text()))
@@ -160,20 +173,18 @@ fn wrong_at_start(case: Case) -> Running {
 
 fn jumps(case: Case) -> Running {
     Box::pin(async move {
-        let library = match library() {
-            Ok(library) => library,
+        let clocked = match Clocked::new(&case) {
+            Ok(clocked) => clocked,
             Err(why) => return Outcome::Skipped(why),
         };
-        let (data, file) = (case.folder.join("data"), case.folder.join("clock"));
-        set(&file, "+0");
-        let server = start(&data, &FLAGS, &library, &file).await;
+        let server = clocked.start("+0").await;
         let witness = Witness::mixed(RATE);
         let sending = witness.send(&server.http);
         let jumps = ["+10y", "-1h", "+1y", "+0", "-1y", "+1d"];
         let jumps = &jumps[..case.rounds(2, 6) as usize];
         for offset in jumps {
             tokio::time::sleep(Duration::from_millis(500)).await;
-            set(&file, offset);
+            clocked.set(offset);
             tokio::time::sleep(SEEN).await;
             // Memory is flushed by its age, which no clock on the wall decides.
             let flushes = server.figure("flushes_total", "").await;
@@ -188,8 +199,7 @@ fn jumps(case: Case) -> Running {
         }
         server.kill().await;
         sending.stop().await;
-        set(&file, "+0");
-        let server = start(&data, &FLAGS, &library, &file).await;
+        let server = clocked.start("+0").await;
         witness.check_all(&server).await;
         Outcome::Held(format!("{} jumps, then kill -9; {}", jumps.len(), witness.acked_text()))
     })
@@ -197,13 +207,11 @@ fn jumps(case: Case) -> Running {
 
 fn confirmed(case: Case) -> Running {
     Box::pin(async move {
-        let library = match library() {
-            Ok(library) => library,
+        let clocked = match Clocked::new(&case) {
+            Ok(clocked) => clocked,
             Err(why) => return Outcome::Skipped(why),
         };
-        let (data, file) = (case.folder.join("data"), case.folder.join("clock"));
-        set(&file, "+0");
-        let server = start(&data, &FLAGS, &library, &file).await;
+        let server = clocked.start("+0").await;
         let witness = Witness::mixed(RATE);
         witness.send_for(&server.http, Duration::from_secs(1)).await;
         post(&server, "/-/flush").await;
@@ -219,8 +227,7 @@ fn confirmed(case: Case) -> Running {
         let mut waits = String::new();
         for _start in 0..2 {
             server.kill().await;
-            set(&file, "+1y");
-            server = start(&data, &FLAGS, &library, &file).await;
+            server = clocked.start("+1y").await;
             post(&server, "/-/compact").await;
             let (code, said) = retention(&server, &[]).await;
             assert_eq!(code, Some(2), "{said}");
