@@ -127,14 +127,21 @@ type Looked<E> = Result<Vec<(Replayed, Decoded<<E as SignalEngine>::Batch>)>, St
 /// What replay has come across.
 struct Brought {
     outcome: Result<(), StorageError>,
+    /// Of entries that others repeat, the numbers of those: one watermark covers both, or the hash
+    /// that tells them from new ones might be forgotten before the second is covered.
+    twins: BTreeMap<u64, Vec<u64>>,
     damaged: BTreeSet<u64>,
     /// Monotonic time of the last flush that failed.
     failed_ns: Option<u64>,
 }
 
 impl Brought {
-    fn new() -> Brought {
-        Brought { outcome: Ok(()), damaged: BTreeSet::new(), failed_ns: None }
+    fn new(doubled: &BTreeMap<u64, u64>) -> Brought {
+        let mut twins: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for (twin, first) in doubled {
+            twins.entry(*first).or_default().push(*twin);
+        }
+        Brought { outcome: Ok(()), twins, damaged: BTreeSet::new(), failed_ns: None }
     }
 }
 
@@ -152,7 +159,7 @@ impl<E: SignalEngine> Shard<E> {
         for (index, piece) in pieces.into_iter().enumerate() {
             lanes[index % DECODERS].push(piece);
         }
-        let mut brought = Brought::new();
+        let mut brought = Brought::new(doubled);
         let joined = std::thread::scope(|scope| {
             let mut ends = Vec::new();
             let mut threads = Vec::new();
@@ -213,7 +220,7 @@ impl<E: SignalEngine> Shard<E> {
         backlog: Backlog,
         decoding: &Decoding<'_, E>,
     ) -> Result<(), StorageError> {
-        let mut brought = Brought::new();
+        let mut brought = Brought::new(&backlog.doubled);
         for piece in backlog.pieces {
             let looked = match self.look_at(piece, &backlog.doubled, decoding) {
                 Ok(entries) => entries.into_iter().map(|entry| Ok(vec![entry])).collect(),
@@ -266,7 +273,8 @@ impl<E: SignalEngine> Shard<E> {
             if matches!(decoded, Decoded::Damaged) {
                 brought.damaged.insert(entry.sequence);
             }
-            self.bring_back_entry(entry, decoded);
+            let twins = brought.twins.remove(&entry.sequence).unwrap_or_default();
+            self.bring_back_entry(entry, decoded, twins);
         }
         // Of the size that a flush usually has, so that they can be written one by one.
         let options = &self.core.options;
@@ -277,14 +285,15 @@ impl<E: SignalEngine> Shard<E> {
         }
     }
 
-    fn bring_back_entry(&self, entry: Replayed, decoded: Decoded<E::Batch>) {
+    fn bring_back_entry(&self, entry: Replayed, decoded: Decoded<E::Batch>, twins: Vec<u64>) {
         let sequence = entry.sequence;
         match decoded {
             Decoded::Batch(batch) => {
                 let Replayed { tenant, wire, .. } = entry;
                 let (received_ns, bytes) = (wire.received_ns, wire.bytes.len());
                 let append = Append::Replay;
-                self.apply(&Logged { tenant, sequence, received_ns, bytes, append }, batch, None);
+                let logged = Logged { tenant, sequence, received_ns, bytes, append, twins };
+                self.apply(&logged, batch, None);
                 Counters::add(&self.core.counters.replayed, 1);
             }
             Decoded::Twin(_) => self.wal.applied(sequence),

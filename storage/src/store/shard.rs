@@ -290,7 +290,8 @@ impl<E: SignalEngine> Shard<E> {
         let logged_bytes = entry.logged_bytes();
         let sequence = self.wal.append(entry).await?;
         self.core.admission.add_log_bytes(logged_bytes);
-        let logged = Logged { tenant, sequence, received_ns, bytes, append: Append::Live };
+        let (append, twins) = (Append::Live, Vec::new());
+        let logged = Logged { tenant, sequence, received_ns, bytes, append, twins };
         let rejections = if records > INLINE_RECORDS_MAX {
             let shard = Arc::clone(&self);
             self.core.ingest_pool.run(move || shard.apply(&logged, batch, Some(claim))).await?
@@ -315,6 +316,9 @@ impl<E: SignalEngine> Shard<E> {
         slot.appends.fetch_add(1, Ordering::Relaxed);
         slot.note(logged.sequence);
         self.wal.applied(logged.sequence);
+        for twin in &logged.twins {
+            self.wal.applied(*twin);
+        }
         if let Some(claim) = claim {
             claim.keep(logged.received_ns, logged.sequence);
         }
@@ -383,4 +387,6 @@ pub(super) struct Logged {
     pub(super) received_ns: i64,
     pub(super) bytes: usize,
     pub(super) append: Append,
+    /// Numbers of later entries that hold the same request and are left out.
+    pub(super) twins: Vec<u64>,
 }
