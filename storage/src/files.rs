@@ -10,6 +10,8 @@ use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::folders::Folders;
+
 /// One entry of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileEntry {
@@ -95,6 +97,9 @@ pub struct Space {
 /// A lock that is held until it is dropped.
 pub trait FileLock: Send + Sync + fmt::Debug {}
 
+/// What this process knows of the disk's folders.
+static FOLDERS: Folders = Folders::new();
+
 /// The operating system's file system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DiskFiles;
@@ -130,28 +135,7 @@ impl AppendFile for DiskAppend {
 
 impl Files for DiskFiles {
     fn create_folder(&self, path: &Path) -> io::Result<()> {
-        if path.is_dir() {
-            return Ok(());
-        }
-        match fs::create_dir(path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let Some(parent) = path.parent() else { return Err(error) };
-                self.create_folder(parent)?;
-                match fs::create_dir(path) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                        return Err(error);
-                    }
-                    _ => {}
-                }
-            }
-            Err(error) => return Err(error),
-        }
-        match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => self.sync_folder(parent),
-            _ => Ok(()),
-        }
+        FOLDERS.create(path, &|parent| self.sync_folder(parent))
     }
 
     fn create(&self, path: &Path, reserve_bytes: u64) -> io::Result<Box<dyn AppendFile>> {

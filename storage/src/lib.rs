@@ -15,6 +15,7 @@ mod error;
 mod fakes;
 mod faults;
 mod files;
+mod folders;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
