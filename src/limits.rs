@@ -42,6 +42,11 @@ fn used(admin: &Admin, tenant: &TenantId, limits: &Limits) -> Vec<Used> {
             usage.active_series as f64,
         ),
         of("limits.ingest.max_active_streams", limits.active_streams_max as f64, streams as f64),
+        of(
+            "limits.ingest.max_live_traces",
+            limits.live_traces_max as f64,
+            usage.live_traces as f64,
+        ),
         of("limits.query.max_concurrent", limits.query_concurrent_max as f64, running as f64),
         of("limits.query.queue_size", limits.query_queue_max as f64, waiting as f64),
         of("limits.max_disk_bytes", limits.disk_bytes_max as f64, usage.disk_bytes as f64),

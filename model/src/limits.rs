@@ -50,6 +50,11 @@ pub struct Limits {
     pub active_series_max: usize,
     /// `ingest.max_active_streams`. Units: streams in the memtable.
     pub active_streams_max: usize,
+    /// `ingest.max_live_traces`; off by default for one tenant, for a trace in memory costs no more
+    /// than its spans. Units: traces in the memtable.
+    pub live_traces_max: usize,
+    /// `ingest.max_bytes_per_trace`. Units: bytes of a trace's spans in the memtable.
+    pub trace_bytes_max: usize,
     /// `ingest.max_labels`. Units: labels of one series or stream.
     pub labels_max: usize,
     /// `ingest.max_label_name_bytes`.
@@ -106,6 +111,9 @@ pub struct Limits {
     pub regex_bytes_max: usize,
     /// `query.regex_program_bytes`.
     pub regex_program_bytes_max: usize,
+    /// `retention`; 0 keeps for ever. Counts from the later of a record's time and its arrival.
+    /// Units: ns.
+    pub retention_ns: i64,
     /// `max_disk_bytes`. Units: bytes of the tenant's segments.
     pub disk_bytes_max: u64,
 }
@@ -123,6 +131,8 @@ impl Default for Limits {
             stream_burst_bytes: 0,
             active_series_max: 2_000_000,
             active_streams_max: 100_000,
+            live_traces_max: 0,
+            trace_bytes_max: 20 << 20,
             labels_max: 40,
             label_name_bytes_max: 1024,
             label_value_bytes_max: 4096,
@@ -150,6 +160,7 @@ impl Default for Limits {
             expression_depth_max: 100,
             regex_bytes_max: 4096,
             regex_program_bytes_max: 1 << 20,
+            retention_ns: 30 * 86_400 * crate::NS_PER_S,
             disk_bytes_max: 0,
         }
     }
@@ -171,6 +182,8 @@ impl Limits {
                 stream_burst_bytes: 15_000_000,
                 active_series_max: 150_000,
                 active_streams_max: 5_000,
+                live_traces_max: 10_000,
+                trace_bytes_max: 5 << 20,
                 labels_max: 30,
                 label_value_bytes_max: 2048,
                 attributes_max: 128,
@@ -210,6 +223,12 @@ impl TenantLimits {
             return &self.common;
         }
         self.tenants.get(tenant).unwrap_or(&self.common)
+    }
+
+    /// Of those who have none of their own.
+    #[must_use]
+    pub fn common(&self) -> &Arc<Limits> {
+        &self.common
     }
 
     /// Tenants with limits of their own.

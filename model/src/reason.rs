@@ -24,12 +24,13 @@ pub enum Reason {
     UnsupportedTemporality,
     MaxActiveSeries,
     MaxActiveStreams,
+    LiveTraces,
     TraceTooLarge,
     ExemplarInvalid,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 21] = [
+    pub const ALL: [Reason; 22] = [
         Reason::InvalidRecord,
         Reason::InvalidLabels,
         Reason::MissingLabels,
@@ -49,6 +50,7 @@ impl Reason {
         Reason::UnsupportedTemporality,
         Reason::MaxActiveSeries,
         Reason::MaxActiveStreams,
+        Reason::LiveTraces,
         Reason::TraceTooLarge,
         Reason::ExemplarInvalid,
     ];
@@ -75,6 +77,7 @@ impl Reason {
             Reason::UnsupportedTemporality => "unsupported_temporality",
             Reason::MaxActiveSeries => "max_active_series",
             Reason::MaxActiveStreams => "max_active_streams",
+            Reason::LiveTraces => "live_traces",
             Reason::TraceTooLarge => "trace_too_large",
             Reason::ExemplarInvalid => "exemplar_invalid",
         }

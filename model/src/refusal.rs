@@ -188,6 +188,8 @@ impl Reason {
             Reason::OutOfOrder => "limits.ingest.ooo_window",
             Reason::MaxActiveSeries => "limits.ingest.max_active_series",
             Reason::MaxActiveStreams => "limits.ingest.max_active_streams",
+            Reason::LiveTraces => "limits.ingest.max_live_traces",
+            Reason::TraceTooLarge => "limits.ingest.max_bytes_per_trace",
             _ => return None,
         })
     }

@@ -317,7 +317,7 @@ pub(super) fn run_retention(matches: &ArgMatches) -> ExitCode {
             }
             (false, true) => ExitCode::SUCCESS,
             (false, false) => {
-                say("if the clock and storage.retention are right: tercet retention --confirm");
+                say("if the clock and limits.retention are right: tercet retention --confirm");
                 ExitCode::from(EXIT_PROBLEMS)
             }
         }

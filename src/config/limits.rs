@@ -92,6 +92,22 @@ pub(super) const LIMITS: &[Setting] = &[
         show
     ),
     setting!(
+        "limits.ingest.max_live_traces",
+        None,
+        "COUNT",
+        "Traces in memory; spans of new ones are refused above it. Where there are half as many, they are written to a segment, every ten seconds at most.",
+        limits.live_traces_max = unsigned::<usize>,
+        show
+    ),
+    setting!(
+        "limits.ingest.max_bytes_per_trace",
+        None,
+        "SIZE",
+        "Spans of one trace in memory; more are refused until these have been written to a segment.",
+        limits.trace_bytes_max = size::<usize>,
+        show_size
+    ),
+    setting!(
         "limits.ingest.max_labels",
         None,
         "COUNT",
@@ -306,6 +322,14 @@ pub(super) const LIMITS: &[Setting] = &[
         "Memory of a compiled regular expression.",
         limits.regex_program_bytes_max = size::<usize>,
         show_size
+    ),
+    setting!(
+        "limits.retention",
+        Some("retention"),
+        "DURATION",
+        "How long a tenant's data is kept, counted from a record's time or its arrival, whichever is later. 0 keeps it for ever.",
+        limits.retention_ns = parse_duration_ns,
+        show_ns
     ),
     setting!(
         "limits.max_disk_bytes",

@@ -19,7 +19,7 @@ use crate::units::{format_bytes, format_duration_ns, parse_address, parse_durati
 /// One setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
-    /// Its name in TOML, such as `storage.retention`.
+    /// Its name in TOML, such as `storage.durability`.
     pub name: &'static str,
     /// A flag of its own; otherwise the flag is the name with dashes.
     pub(super) flag: Option<&'static str>,
@@ -399,14 +399,6 @@ const BEFORE_LIMITS: &[Setting] = &[
         storage.bucket =
             (|text: &str| Ok::<_, String>((!text.is_empty()).then(|| text.to_owned()))),
         show_bucket
-    ),
-    setting!(
-        "storage.retention",
-        Some("retention"),
-        "DURATION",
-        "How long data is kept, counted from a record's time or its arrival, whichever is later. 0 keeps it for ever.",
-        storage.retention_ns = parse_duration_ns,
-        show_ns
     ),
     setting!(
         "storage.durability",

@@ -10,15 +10,18 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn a_flag_beats_the_environment_which_beats_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tercet.toml");
-    std::fs::write(&path, "[storage]\nretention = \"1d\"\ngc_grace = \"1h\"\ndata = \"/f\"\n")
-        .unwrap();
+    std::fs::write(
+        &path,
+        "[limits]\nretention = \"1d\"\n[storage]\ngc_grace = \"1h\"\ndata = \"/f\"\n",
+    )
+    .unwrap();
     let config = read(
-        &map(&[("storage.retention", "3d")]),
+        &map(&[("limits.retention", "3d")]),
         &map(&[("TERCET_RETENTION", "2d"), ("TERCET_STORAGE_GC_GRACE", "2h"), ("HOME", "/x")]),
         Some(&path),
     )
     .unwrap();
-    assert_eq!(config.storage.retention_ns, 3 * 86_400_000_000_000);
+    assert_eq!(config.limits.retention_ns, 3 * 86_400_000_000_000);
     assert_eq!(config.storage.gc_grace_ns, 2 * 3_600_000_000_000);
     assert_eq!(config.storage.data_dir, PathBuf::from("/f"));
 }

@@ -64,7 +64,7 @@ pub(crate) fn notices(admin: &Admin) -> Vec<String> {
         let hours = waiting.leap_ns / 3_600_000_000_000;
         format!(
             "Retention waits: it would drop {percent} % of {signal} ({} segments, {} bytes), because \
-             the clock or the setting has leapt by {hours} h. If the clock and storage.retention are \
+             the clock or the setting has leapt by {hours} h. If the clock and limits.retention are \
              right, confirm with `tercet retention --confirm`.",
             waiting.segments, waiting.bytes
         )

@@ -45,8 +45,6 @@ pub struct Options {
     pub replay_memory_max: u64,
     /// Decoded and fetched blocks kept for queries. Units: bytes.
     pub cache_bytes_max: u64,
-    /// 0 keeps for ever. Counts from the later of a record's time and its arrival. Units: ns.
-    pub retention_ns: i64,
     /// Replaced files are kept this long for readers and undo. Units: ns.
     pub gc_grace_ns: i64,
     /// A byte-identical request inside this window is stored once. Units: ns.
@@ -86,7 +84,6 @@ impl Options {
             memtable_bytes_max: 512 << 20,
             replay_memory_max: 1 << 30,
             cache_bytes_max: 128 << 20,
-            retention_ns: 30 * 86_400 * 1_000_000_000,
             gc_grace_ns: 600 * 1_000_000_000,
             dedup_window_ns: 300 * 1_000_000_000,
             disk_free_bytes_min: 0,

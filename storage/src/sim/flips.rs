@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::Signal;
+use model::{Limits, Signal};
 
 use crate::sim::disk::Disk;
 use crate::sim::load::{Bodies, Request, TENANTS};
@@ -105,6 +105,9 @@ fn kind(path: &Path) -> Option<&'static str> {
     if text.ends_with("/writer") {
         return Some("folder name");
     }
+    if text.ends_with("/life") {
+        return Some("life");
+    }
     if text.ends_with("/retention.json") {
         return Some("retention");
     }
@@ -128,7 +131,7 @@ impl Bench {
         options.wal_segment_bytes = 2 << 10;
         options.flush_age_ns = i64::MAX.unsigned_abs();
         options.gc_grace_ns = 60_000_000_000;
-        options.retention_ns = 0;
+        options.limits = Limits { retention_ns: 0, ..Limits::default() }.into();
         options.disk_free_bytes_min = 0;
         Bench { options, ledger: Arc::new(Ledger::new(0)) }
     }

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::Signal;
+use model::{Limits, Signal};
 use tokio::runtime::Runtime;
 
 use crate::sim::bucket::Bucket;
@@ -163,7 +163,8 @@ impl Run {
         options.flush_wal_bytes = 1 << (10 + dice.below(5));
         options.flush_age_ns = 5_000_000_000 << dice.below(5);
         options.gc_grace_ns = SECOND_NS * (60 << dice.below(5)) as i64;
-        options.retention_ns = if dice.one_in(3) { 7200 * SECOND_NS } else { 0 };
+        let retention_ns = if dice.one_in(3) { 7200 * SECOND_NS } else { 0 };
+        options.limits = Limits { retention_ns, ..Limits::default() }.into();
         // Nothing is evicted: what goes first depends on how many files the process has opened.
         options.cache_bytes_max = 256 << 20;
         options.disk_free_bytes_min = 0;
@@ -174,7 +175,7 @@ impl Run {
             // Replay puts each entry into a memtable of its own.
             options.replay_memory_max = 0;
         }
-        let ledger = Arc::new(Ledger::new(options.retention_ns));
+        let ledger = Arc::new(Ledger::new(retention_ns));
         let disk = Disk::new(Arc::clone(&world), plan.mutation);
         let (lived, crashes, is_wiped) = (0, 0, false);
         Run { plan, dice, world, disk, bucket, options, ledger, lived, crashes, is_wiped }

@@ -38,6 +38,16 @@ pub(crate) trait SignalEngine: Send + Sync + 'static {
     /// Series or streams that are known, against the tenant's limit.
     fn active(memtable: &Self::Memtable) -> usize;
 
+    /// Traces that are known, where a limit of the tenant has them counted.
+    fn live(_memtable: &Self::Memtable) -> usize {
+        0
+    }
+
+    /// Whether the tenant is halfway to a limit that an early flush keeps it from.
+    fn is_crowded(_memtable: &Self::Memtable) -> bool {
+        false
+    }
+
     fn encode(
         memtable: &Self::Memtable,
         ctx: &EncodeContext,

@@ -170,6 +170,14 @@ impl SignalEngine for Traces {
         memtable.active()
     }
 
+    fn live(memtable: &Self::Memtable) -> usize {
+        memtable.live()
+    }
+
+    fn is_crowded(memtable: &Self::Memtable) -> bool {
+        memtable.is_crowded()
+    }
+
     fn encode(
         memtable: &Self::Memtable,
         ctx: &EncodeContext,

@@ -19,6 +19,8 @@ use crate::{FaultPoint, StorageError};
 
 /// How often the age of memtables is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// Memtables that are crowded are flushed early, but not more often than this. Units: ns.
+const CROWDED_NS: u64 = 10_000_000_000;
 /// The pause after a failed flush grows up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -103,6 +105,8 @@ impl<E: SignalEngine> Shard<E> {
         self.unflushed_bytes.store(0, Ordering::Relaxed);
         self.active_memory.store(0, Ordering::Relaxed);
         self.oldest_ns.store(0, Ordering::Relaxed);
+        self.is_crowded.store(false, Ordering::Relaxed);
+        self.frozen_ns.store(self.core.components.clock.monotonic_ns(), Ordering::Relaxed);
         let nonce = self.core.components.random.next_u64();
         let frozen = Frozen { parts, watermark, nonce, uploaded: Mutex::default() };
         // Before the gate opens: replay freezes as well, and a later watermark must not come first.
@@ -257,6 +261,8 @@ impl<E: SignalEngine> Shard<E> {
             || self.active_memory() >= options.flush_memory_bytes
             || self.core.admission.memory() > options.memtable_bytes_max
             || (oldest != 0 && now.saturating_sub(oldest) >= options.flush_age_ns)
+            || (self.is_crowded.load(Ordering::Relaxed)
+                && now.saturating_sub(self.frozen_ns.load(Ordering::Relaxed)) >= CROWDED_NS)
     }
 
     /// Memory that a signal's memtables may take while some log is being replayed. Units: bytes.

@@ -89,6 +89,8 @@ pub struct Usage {
     pub active_series: usize,
     pub active_log_streams: usize,
     pub active_trace_streams: usize,
+    /// In the memtable, where a limit has them counted.
+    pub live_traces: usize,
     /// Of its segments.
     pub disk_bytes: u64,
 }
@@ -261,6 +263,7 @@ impl Store {
             active_series: self.metrics.active(tenant),
             active_log_streams: self.logs.active(tenant),
             active_trace_streams: self.traces.active(tenant),
+            live_traces: self.traces.live(tenant),
             disk_bytes: self.disk_bytes(tenant),
         }
     }

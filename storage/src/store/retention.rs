@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{CATALOG_VERSION, seal, unseal};
 use crate::files;
-use crate::retention::{self, Consent, Horizon, Judged, Now, Part, Waiting};
+use crate::retention::{self, Consent, Horizon, Judged, Keeps, Now, Part, Waiting};
 use crate::store::core::{Core, Counters};
 use crate::store::engine::SignalEngine;
 use crate::store::shard::{Shard, Stage, Tenant};
@@ -72,12 +72,13 @@ impl Book {
             .catalog
             .with(|state| state.segments.values().map(|meta| meta.received_max_ns).max());
         for signal in Signal::ALL {
-            let guess = || Horizon::guess(newest, now);
-            let horizon = *book.horizons.entry(signal.as_str().to_owned()).or_insert_with(guess);
+            let guess = || Horizon::guess(newest, &now);
+            let horizon = &*book.horizons.entry(signal.as_str().to_owned()).or_insert_with(guess);
             let judged = core.catalog.with(|state| {
                 let metas = state.segments.values();
                 let metas = metas.filter(|meta| meta.signal() == Some(signal));
-                retention::judge(horizon, metas.map(Part::of), now, Consent::Unasked)
+                let parts = metas.map(|meta| (meta.tenant.as_str(), Part::of(meta)));
+                retention::judge(horizon, parts, &now, Consent::Unasked)
             });
             book.wait(signal, judged.waiting);
         }
@@ -93,7 +94,7 @@ impl Book {
         Now {
             wall_ns: core.now_ns(),
             passed_ns: passed_ns.unwrap_or(i64::MAX),
-            retention_ns: core.options.retention_ns,
+            keeps: Keeps::new(&core.options.limits.load()),
         }
     }
 
@@ -145,11 +146,11 @@ impl Store {
         let before = book.waiting.lock().clone();
         let mut outcome = Ok(());
         for signal in Signal::ALL {
-            let Some(&horizon) = book.horizons.get(signal.as_str()) else { continue };
+            let Some(horizon) = book.horizons.get(signal.as_str()).cloned() else { continue };
             let judged = match signal {
-                Signal::Metrics => self.metrics.retire_expired(horizon, now, consent).await,
-                Signal::Logs => self.logs.retire_expired(horizon, now, consent).await,
-                Signal::Traces => self.traces.retire_expired(horizon, now, consent).await,
+                Signal::Metrics => self.metrics.retire_expired(&horizon, &now, consent).await,
+                Signal::Logs => self.logs.retire_expired(&horizon, &now, consent).await,
+                Signal::Traces => self.traces.retire_expired(&horizon, &now, consent).await,
             };
             // What has passed counts at the next pass, whatever comes of this one.
             let believed_ns = horizon.believed_ns.saturating_add(now.passed_ns);
@@ -194,8 +195,8 @@ impl<E: SignalEngine> Shard<E> {
     /// brings back is not to be judged yet.
     pub(super) async fn retire_expired(
         &self,
-        horizon: Horizon,
-        now: Now,
+        horizon: &Horizon,
+        now: &Now,
         consent: Consent,
     ) -> Result<Option<Judged>, StorageError> {
         if matches!(&*self.stage.borrow(), Stage::Scanning | Stage::Replaying) {
@@ -205,14 +206,16 @@ impl<E: SignalEngine> Shard<E> {
         let tenants: Vec<_> = self.tenants.read().values().cloned().collect();
         let listed: Vec<_> =
             tenants.into_iter().map(|tenant| (self.metas(&tenant), tenant)).collect();
-        let segments = listed.iter().flat_map(|(metas, _)| metas).map(Part::of);
-        let memory = listed.iter().flat_map(|(_, tenant)| self.parts_in_memory(tenant));
-        let judged = retention::judge(horizon, segments.chain(memory), now, consent);
+        let parts = listed.iter().flat_map(|(metas, tenant)| {
+            let parts = metas.iter().map(Part::of).chain(self.parts_in_memory(tenant));
+            parts.map(|part| (tenant.id.as_str(), part))
+        });
+        let judged = retention::judge(horizon, parts, now, consent);
         if judged.waiting.is_some() {
             Counters::add(&self.core.counters.retention_refusals, 1);
         }
         for (metas, tenant) in listed {
-            let ids = retention::expired(&metas, judged.limit_ns);
+            let ids = retention::expired(&metas, judged.horizon.limit_ns(tenant.id.as_str()));
             if !ids.is_empty() {
                 Counters::add(&self.core.counters.retired_segments, ids.len() as u64);
                 self.replace(&tenant, &ids, Vec::new()).await?;

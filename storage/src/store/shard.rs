@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use model::{LimitsOf, Rejections, TenantId, Wire};
 use parking_lot::{Mutex, RwLock};
@@ -63,6 +63,10 @@ pub(super) struct Shard<E: SignalEngine> {
     pub(super) memory: AtomicI64,
     /// Monotonic time of the first batch since the last freeze, 0 where there was none.
     pub(super) oldest_ns: AtomicU64,
+    /// Some tenant is halfway to a limit that a flush keeps it from.
+    pub(super) is_crowded: AtomicBool,
+    /// Monotonic time of the last freeze.
+    pub(super) frozen_ns: AtomicU64,
     /// Parts of the log that could not be read.
     pub(super) unread: Mutex<Vec<UnreadPart>>,
     /// Segments whose merge failed in this process.
@@ -140,6 +144,8 @@ impl<E: SignalEngine> Shard<E> {
             active_memory: AtomicI64::new(0),
             memory: AtomicI64::new(0),
             oldest_ns: AtomicU64::new(0),
+            is_crowded: AtomicBool::new(false),
+            frozen_ns: AtomicU64::new(core.components.clock.monotonic_ns()),
             unread: Mutex::default(),
             unmergeable: Mutex::default(),
             merge_panics: Mutex::default(),
@@ -327,6 +333,9 @@ impl<E: SignalEngine> Shard<E> {
         let now = self.core.components.clock.monotonic_ns().max(1);
         let _first_wins =
             self.oldest_ns.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        if E::is_crowded(&slot.memtable) {
+            self.is_crowded.store(true, Ordering::Relaxed);
+        }
         drop(open);
         let options = &self.core.options;
         if unflushed + logged.bytes as u64 >= options.flush_wal_bytes
@@ -366,6 +375,15 @@ impl<E: SignalEngine> Shard<E> {
         tenant.map_or(0, |tenant| {
             let slot = Arc::clone(&tenant.view.lock().active);
             E::active(&slot.memtable)
+        })
+    }
+
+    /// Traces of a tenant that are counted in memory.
+    pub(super) fn live(&self, id: &TenantId) -> usize {
+        let tenant = self.tenants.read().get(id).cloned();
+        tenant.map_or(0, |tenant| {
+            let slot = Arc::clone(&tenant.view.lock().active);
+            E::live(&slot.memtable)
         })
     }
 

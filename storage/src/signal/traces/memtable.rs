@@ -8,11 +8,12 @@
 #![expect(clippy::indexing_slicing, reason = "a writer: places are those of its own tables")]
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::FixedState;
-use model::{LimitsOf, Reason, Rejections, SpanRow, SpansBatch, Stream, StreamId};
+use model::{Limits, LimitsOf, Reason, Rejections, SpanRow, SpansBatch, Stream, StreamId};
 use parking_lot::RwLock;
 
 use super::SpanBlock;
@@ -22,6 +23,10 @@ use crate::segment::Append;
 
 /// Spans after which a group is full. Larger batches make larger groups.
 const GROUP_ROWS: usize = 8192;
+/// What a trace costs where traces are counted. Units: bytes.
+const TRACE_OVERHEAD_BYTES: usize = 48;
+/// What a span counts for beside its texts, attributes, events and links. Units: bytes.
+const SPAN_FIXED_BYTES: u64 = 64;
 /// What a span costs beside its batch, once its group has been searched. Units: bytes.
 const ROW_OVERHEAD_BYTES: usize = 32;
 
@@ -34,6 +39,7 @@ pub(crate) struct Memtable {
     shared: RwLock<Shared>,
     heap_bytes: AtomicUsize,
     rows: AtomicUsize,
+    live: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +50,8 @@ struct Shared {
     filling_traces: Vec<u64>,
     streams: Vec<Arc<Stream>>,
     slots: HashMap<StreamId, u32, FixedState>,
+    /// The bytes of each trace, where a limit has them counted.
+    traces: HashMap<u128, u64, FixedState>,
 }
 
 /// Batches that are searched together.
@@ -177,26 +185,27 @@ impl Memtable {
             shared: RwLock::default(),
             heap_bytes: AtomicUsize::new(0),
             rows: AtomicUsize::new(0),
+            live: AtomicUsize::new(0),
         }
     }
 
-    /// Keeps a batch. Spans of streams beyond the limit are refused, but for those from the log.
-    /// Cost: some nanoseconds a span.
+    /// Keeps a batch. Spans of streams and traces beyond the limits are refused, but for those from
+    /// the log. Cost: some nanoseconds a span.
     pub(crate) fn append(
         &self,
         mut batch: SpansBatch,
         _received_ns: i64,
         append: Append,
     ) -> Rejections {
-        let fingerprints: Vec<u64> =
+        let mut fingerprints: Vec<u64> =
             batch.rows.iter().map(|row| fingerprint(&row.trace_id)).collect();
         let mut rejections = Rejections::default();
+        let limits = self.limits.now();
+        let is_live = append == Append::Live;
         let mut shared = self.shared.write();
-        let limit = if append == Append::Live { self.limits.now().active_streams_max } else { 0 };
+        let limit = if is_live { limits.active_streams_max } else { 0 };
         let refused = shared.enter_streams(&batch.streams, self.generation, limit);
-        if refused.is_empty() {
-            shared.filling_traces.extend_from_slice(&fingerprints);
-        } else {
+        if !refused.is_empty() {
             let is_kept = |row: &SpanRow| !refused.contains(&row.stream);
             let count = batch.rows.iter().filter(|row| !is_kept(row)).count();
             rejections.add(Reason::MaxActiveStreams, count as u64, || {
@@ -206,13 +215,29 @@ impl Memtable {
                 )
             });
             batch.rows.retain(is_kept);
-            shared.filling_traces.extend(batch.rows.iter().map(|row| fingerprint(&row.trace_id)));
+            fingerprints = batch.rows.iter().map(|row| fingerprint(&row.trace_id)).collect();
         }
+        let traces = shared.traces.len();
+        if limits.live_traces_max != 0 || limits.trace_bytes_max != 0 {
+            let refused = shared.enter_traces(&batch.rows, &limits, is_live, &mut rejections);
+            if !refused.is_empty() {
+                let mut is_refused = vec![false; batch.rows.len()];
+                refused.iter().for_each(|index| is_refused[*index] = true);
+                let mut marks = is_refused.iter();
+                fingerprints.retain(|_| marks.next() == Some(&false));
+                let mut marks = is_refused.iter();
+                batch.rows.retain(|_| marks.next() == Some(&false));
+            }
+        }
+        let new_traces = shared.traces.len() - traces;
+        self.live.fetch_add(new_traces, Ordering::Relaxed);
+        shared.filling_traces.extend_from_slice(&fingerprints);
         if batch.rows.is_empty() {
             return rejections;
         }
         let rows = batch.rows.len();
-        let heap_bytes = batch.heap_bytes() + rows * ROW_OVERHEAD_BYTES;
+        let heap_bytes =
+            batch.heap_bytes() + rows * ROW_OVERHEAD_BYTES + new_traces * TRACE_OVERHEAD_BYTES;
         shared.filling.push(Arc::new(batch));
         if shared.filling.rows as usize >= GROUP_ROWS {
             let full = std::mem::take(&mut shared.filling);
@@ -228,6 +253,17 @@ impl Memtable {
     /// Streams that are known.
     pub(crate) fn active(&self) -> usize {
         self.shared.read().streams.len()
+    }
+
+    /// Traces that are known, where a limit has them counted.
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Whether half of the traces are there that may be.
+    pub(crate) fn is_crowded(&self) -> bool {
+        let limit = self.limits.now().live_traces_max;
+        limit != 0 && self.live() >= limit / 2
     }
 
     /// Memory kept. Units: bytes.
@@ -323,4 +359,64 @@ impl Shared {
         }
         refused
     }
+
+    /// Counts the traces of a batch and their bytes. Answers the places of spans that are beyond a
+    /// limit, ascending; of those from the log none is.
+    fn enter_traces(
+        &mut self,
+        rows: &[SpanRow],
+        limits: &Limits,
+        is_live: bool,
+        rejections: &mut Rejections,
+    ) -> Vec<usize> {
+        let limit_of = |limit: usize| if is_live && limit != 0 { limit } else { usize::MAX };
+        let live_max = limit_of(limits.live_traces_max);
+        let bytes_max = limit_of(limits.trace_bytes_max) as u64;
+        let mut refused = Vec::new();
+        let mut index = 0;
+        // Spans of one trace mostly stand together.
+        for run in rows.chunk_by(|one, other| one.trace_id == other.trace_id) {
+            let first = index;
+            index += run.len();
+            let known = self.traces.len();
+            let bytes = match self.traces.entry(u128::from_be_bytes(run[0].trace_id)) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(_) if known >= live_max => {
+                    refused.extend(first..index);
+                    rejections.add(Reason::LiveTraces, run.len() as u64, || {
+                        format!(
+                            "the trace is new; limit limits.ingest.max_live_traces={live_max}, \
+                             current {known}"
+                        )
+                    });
+                    continue;
+                }
+                Entry::Vacant(entry) => entry.insert(0),
+            };
+            for (row, place) in run.iter().zip(first..) {
+                let more = span_bytes(row);
+                if bytes.saturating_add(more) <= bytes_max {
+                    *bytes += more;
+                    continue;
+                }
+                refused.push(place);
+                let current = *bytes;
+                rejections.add(Reason::TraceTooLarge, 1, || {
+                    let id = u128::from_be_bytes(row.trace_id);
+                    format!(
+                        "trace {id:032x} is too large; limit \
+                         limits.ingest.max_bytes_per_trace={bytes_max}, current {current}"
+                    )
+                });
+            }
+        }
+        refused
+    }
+}
+
+/// What a span counts for in the size of its trace. Units: bytes.
+#[inline]
+fn span_bytes(row: &SpanRow) -> u64 {
+    let parts = [row.name, row.attributes, row.events, row.links];
+    parts.iter().map(|part| u64::from(part.len)).sum::<u64>() + SPAN_FIXED_BYTES
 }

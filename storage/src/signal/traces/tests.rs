@@ -598,6 +598,55 @@ fn streams_beyond_the_limit_are_refused_live_and_kept_from_the_log() {
     assert!(replayed.heap_bytes() > 0);
 }
 
+#[test]
+fn traces_beyond_the_limit_are_refused_live_and_kept_from_the_log() {
+    let mut options = options();
+    options.limits = model::Limits { live_traces_max: 4, ..model::Limits::default() }.into();
+    let live = Memtable::new(1, &options);
+    let spans = |traces: &[u8]| {
+        let mut batch = many(30).concat_rows();
+        let template = batch.rows[0];
+        let row = |number: &u8| SpanRow { trace_id: trace_id(*number), ..template };
+        batch.rows = traces.iter().map(row).collect();
+        batch
+    };
+    assert!(live.append(spans(&[1, 1, 2]), 0, Append::Live).is_empty());
+    assert!(live.is_crowded(), "half of them are there");
+    let refused = live.append(spans(&[3, 4, 5, 5, 1, 6, 4]), 0, Append::Live);
+    assert_eq!(refused.list.len(), 1);
+    assert_eq!((refused.list[0].reason, refused.count()), (Reason::LiveTraces, 3));
+    assert!(refused.list[0].example.contains("limits.ingest.max_live_traces=4, current 4"));
+    assert_eq!((live.rows(), live.live()), (7, 4));
+    for (number, count) in [(1, 3), (4, 2), (5, 0), (6, 0)] {
+        let blocks = live.trace(&trace_id(number));
+        assert_eq!(blocks.iter().map(|block| block.rows.len()).sum::<usize>(), count);
+    }
+    let replayed = live.successor(2);
+    assert!(replayed.append(spans(&[1, 2, 3, 4, 5, 6]), 0, Append::Replay).is_empty());
+    assert_eq!((replayed.rows(), replayed.live()), (6, 6));
+}
+
+#[test]
+fn a_trace_takes_no_more_bytes_than_it_may() {
+    let mut options = options();
+    let one = memtable(&many(1)).heap_bytes();
+    options.limits = model::Limits { trace_bytes_max: 2 * one, ..model::Limits::default() }.into();
+    let live = Memtable::new(1, &options);
+    let batch = many(1).concat_rows();
+    let mut refused = 0;
+    for _ in 0..50 {
+        let rejections = live.append(batch.clone(), 0, Append::Live);
+        assert!(rejections.list.iter().all(|one| one.reason == Reason::TraceTooLarge));
+        refused += rejections.count();
+    }
+    assert!(refused > 0 && refused < 50, "{refused}");
+    assert_eq!(live.rows(), 50 - refused);
+    let mut other = batch.clone();
+    other.rows[0].trace_id = trace_id(77);
+    assert!(live.append(other, 0, Append::Live).is_empty(), "other traces are not concerned");
+    assert!(live.successor(2).append(batch, 0, Append::Live).is_empty(), "after a flush");
+}
+
 trait ConcatRows {
     fn concat_rows(self) -> SpansBatch;
 }

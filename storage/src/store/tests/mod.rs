@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use object_store::memory::InMemory;
 
 use crate::fakes::{FakeClock, FakeRandom, FaultyFiles, components};
-use crate::retention::{Consent, Horizon, Now};
+use crate::retention::{Consent, Horizon, Keeps, Now};
 use crate::store::tests::fake::FakeStore;
 use crate::wal::Wal;
 use crate::{Clock, Components, ErrorKind, Options, Store};
@@ -406,11 +406,12 @@ async fn retention_counts_from_the_later_of_record_and_arrival() {
     // The records are of 1970 and have just arrived.
     store.write("one").await;
     store.shard.flush().await.unwrap();
-    let retention_ns = store.core.options.retention_ns;
-    let horizon = Horizon { believed_ns: clock.now_ns(), retention_ns };
+    let keeps = Keeps::new(&store.core.options.limits.load());
+    let retention_ns = keeps.retention_ns;
+    let horizon = Horizon { believed_ns: clock.now_ns(), keeps: keeps.clone() };
     let pass = async |passed_ns: i64, consent| {
-        let now = Now { wall_ns: clock.now_ns(), passed_ns, retention_ns };
-        store.shard.retire_expired(horizon, now, consent).await.unwrap().unwrap()
+        let now = Now { wall_ns: clock.now_ns(), passed_ns, keeps: keeps.clone() };
+        store.shard.retire_expired(&horizon, &now, consent).await.unwrap().unwrap()
     };
     assert_eq!(pass(0, Consent::Unasked).await.waiting, None);
     assert_eq!(store.lines(), ["one"]);

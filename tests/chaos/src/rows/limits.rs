@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::load;
@@ -30,6 +31,20 @@ pub(super) const ROWS: &[Row] = &[
         expected: "known ones are taken wholly, new ones are refused by name",
         tier: Tier::Fast,
         run: flood,
+    },
+    Row {
+        id: "F4-traces",
+        fault: "a flood of new traces, and one that does not end",
+        expected: "spans beyond the limits are refused by name; after a flush there is room again",
+        tier: Tier::Fast,
+        run: flood_of_traces,
+    },
+    Row {
+        id: "E3-retention",
+        fault: "a tenant's data is kept for a shorter time than everybody else's",
+        expected: "its own goes, that of the others stays",
+        tier: Tier::Fast,
+        run: own_retention,
     },
     Row {
         id: "G1",
@@ -271,6 +286,78 @@ fn flood(case: Case) -> Running {
             "1000 known series taken {rounds} times amid floods, none of the new ones; 50 streams \
              taken, {refused} refused"
         ))
+    })
+}
+
+fn flood_of_traces(case: Case) -> Running {
+    Box::pin(async move {
+        let file = settings(
+            &case.folder,
+            "[tenants.t.limits.ingest]\nmax_live_traces = 20\nmax_bytes_per_trace = \"20KiB\"\n",
+        );
+        let server = Server::ready(&data(&case), &["--config", &file]).await;
+        let ask =
+            |tenant| Ask { path: "/v1/traces", content_type: "application/x-protobuf", tenant };
+        let now_ns = now_s() * 1_000_000_000;
+        let send = async |tenant, body| {
+            let (status, _, text) = send(&server, &ask(tenant), body).await;
+            assert_eq!(status, 200, "{text}");
+            text
+        };
+        let (floods, mut refused) = (case.rounds(100, 1000), 0);
+        for trace in 0..floods {
+            let text = send("t", load::traces(trace, 2, now_ns)).await;
+            let key = "tenants.t.limits.ingest.max_live_traces=20";
+            let is_refused = text.contains("tercet-err-live_traces") && text.contains(key);
+            assert!(is_refused || text.is_empty(), "{text}");
+            assert_eq!(is_refused, trace >= 20, "trace {trace}: {text}");
+            refused += u64::from(is_refused);
+            assert_eq!(send("other", load::traces(trace, 2, now_ns)).await, "");
+        }
+        assert_eq!(send("t", load::traces(3, 3, now_ns)).await, "", "a known trace goes on");
+        let text = send("t", load::traces(5, 1000, now_ns)).await;
+        for part in ["tercet-err-trace_too_large", "limits.ingest.max_bytes_per_trace=20480"] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        let reason = "tenant=\"t\",signal=\"traces\",reason=\"live_traces\"";
+        let counted = server.figure("ingest_discarded_records_total", reason).await;
+        assert_eq!(counted, 2.0 * refused as f64);
+        let next = AtomicU64::new(floods);
+        crate::witness::until("a flush makes room for new traces", || async {
+            let trace = next.fetch_add(1, Ordering::Relaxed);
+            send("t", load::traces(trace, 2, now_ns)).await.is_empty()
+        })
+        .await;
+        Outcome::Held(format!("20 traces taken, {refused} refused, room again after a flush"))
+    })
+}
+
+fn own_retention(case: Case) -> Running {
+    Box::pin(async move {
+        let file = settings(&case.folder, "[tenants.short.limits]\nretention = \"2s\"\n");
+        let server = Server::ready(&data(&case), &["--config", &file]).await;
+        let now_ns = now_s() * 1_000_000_000;
+        let path = "/loki/api/v1/push";
+        for tenant in ["short", "long"] {
+            let ask = Ask { path, content_type: "application/json", tenant };
+            let (status, _, text) = send(&server, &ask, loki(1, now_ns)).await;
+            assert_eq!(status, 204, "{text}");
+        }
+        let upkeep = async |path: &str| {
+            let (status, answer) = server.post(path, "text/plain", Vec::new()).await;
+            assert_eq!(status, 204, "{path}: {answer}");
+        };
+        upkeep("/-/flush").await;
+        crate::witness::until("retention drops what is old", || async {
+            upkeep("/-/compact").await;
+            server.figure("retention_dropped_segments_total", "").await >= 1.0
+        })
+        .await;
+        let ask = format!("/loki/api/v1/query_range?query={}", escape("{a=\"b\"}"));
+        let (_, gone, _) = query(&server, "short", &ask).await;
+        let (_, there, _) = query(&server, "long", &ask).await;
+        assert!(!gone.contains("line 1") && there.contains("line 1"), "{gone}\n{there}");
+        Outcome::Held("the one segment of the tenant with 2 s went, the other stayed".to_owned())
     })
 }
 
