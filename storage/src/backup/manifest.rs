@@ -114,7 +114,7 @@ pub(super) fn is_ours(path: &str) -> bool {
 
 /// Whether a file of a data folder belongs into a backup beside the catalog and the segments.
 pub(crate) fn is_extra(path: &str) -> bool {
-    if ["writer", "settings.json", "retention.json"].contains(&path) {
+    if ["writer", "life", "settings.json", "retention.json"].contains(&path) {
         return true;
     }
     model::Signal::ALL.into_iter().any(|signal| {
@@ -135,6 +135,7 @@ mod tests {
         for ours in [
             "checkpoint.json",
             "writer",
+            "life",
             "settings.json",
             "wal/logs.recent",
             "wal/metrics/00000000000000000001-0123456789abcdef.log",

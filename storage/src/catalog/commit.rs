@@ -61,6 +61,9 @@ pub(crate) struct Sidecar {
     /// catalog, and its entries were replayed and flushed once more.
     #[serde(default)]
     pub(crate) from: Option<Watermark>,
+    /// Higher for each flush and merge of the data folder; 0 where an older version wrote it.
+    #[serde(default)]
+    pub(crate) made: u64,
 }
 
 /// The version of all three.

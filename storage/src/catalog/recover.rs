@@ -123,9 +123,7 @@ async fn adopt(
     let whole =
         |sidecar: &Sidecar| sidecar.siblings.iter().all(|sibling| sidecars.contains_key(sibling));
     let complete: Vec<&Sidecar> = sidecars.values().filter(|sidecar| whole(sidecar)).collect();
-    let replaced: BTreeSet<&String> =
-        complete.iter().flat_map(|sidecar| &sidecar.replaces).collect();
-    let doubled = doubled(&complete, &replaced);
+    let history = History::of(&complete);
     // The sidecar alone is left of what was removed while siblings of it live on.
     let is_gone = |meta: &SegmentMeta| {
         let base = segment_base(meta);
@@ -139,8 +137,8 @@ async fn adopt(
     let mut adopted = Adopted { segments: 0, is_first_flush };
     for sidecar in &complete {
         let id = &sidecar.meta.id;
-        if replaced.contains(id)
-            || doubled.contains(id)
+        if history.replaced.contains(id.as_str())
+            || !history.made.contains(id.as_str())
             || is_gone(&sidecar.meta)
             || found.state.removed.contains_key(id)
             || found.state.segments.contains_key(id)
@@ -150,13 +148,10 @@ async fn adopt(
         found.state.segments.insert(id.clone(), sidecar.meta.clone());
         adopted.segments += 1;
     }
-    let superseded: Vec<String> =
-        found.state.segments.keys().filter(|id| replaced.contains(id)).cloned().collect();
-    for id in superseded {
-        found.state.segments.remove(&id);
-    }
-    let is_ours =
-        |sidecar: &&&Sidecar| sidecar.writer == writer && !doubled.contains(&sidecar.meta.id);
+    found.state.segments.retain(|id, _| !history.replaced.contains(id.as_str()));
+    let is_ours = |sidecar: &&&Sidecar| {
+        sidecar.writer == writer && history.made.contains(sidecar.meta.id.as_str())
+    };
     for sidecar in complete.iter().filter(is_ours) {
         let marks = found.state.wal.entry(writer.to_owned()).or_default();
         let mark: &mut Watermark = marks.entry(sidecar.meta.signal.clone()).or_default();
@@ -165,45 +160,87 @@ async fn adopt(
     Ok(adopted)
 }
 
-/// Segments of flushes that were made again: the first never came into the catalog, and its entries
-/// went from the log into the second, or, after a start, into several. Of flushes that begin at the
-/// same watermark that one counts which a merge has read, or else which most others follow, each from
-/// where the one before it ended: together they may end where a single one would have.
-fn doubled(complete: &[&Sidecar], replaced: &BTreeSet<&String>) -> BTreeSet<String> {
-    let mut last: BTreeMap<_, &Sidecar> = BTreeMap::new();
-    let flushes = || {
-        let begun = complete.iter().filter_map(|sidecar| Some((*sidecar, sidecar.from.as_ref()?)));
-        begun.map(|(sidecar, from)| ((&sidecar.writer, &sidecar.meta.signal, from), sidecar))
-    };
-    let mut by_end: Vec<_> = flushes().collect();
+/// What one flush or merge made: its segments count only together, and they alike say from what.
+type Step<'a> = &'a [&'a Sidecar];
+
+/// What is left of the steps once those are out that never came into the catalog and were made again.
+#[derive(Debug, Default)]
+struct History<'a> {
+    /// Segments of the steps that count.
+    made: BTreeSet<&'a str>,
+    /// Segments that they stand for.
+    replaced: BTreeSet<&'a str>,
+}
+
+impl<'a> History<'a> {
+    /// Two steps that take the same entries of a log, or the same segment, cannot both have come into
+    /// the catalog; what only the first did, the second has done again. So of such two the later one
+    /// counts, but for one whose segments a merge has read: those were in the catalog.
+    fn of(complete: &[&'a Sidecar]) -> History<'a> {
+        let mut steps: BTreeMap<&[String], Vec<&Sidecar>> = BTreeMap::new();
+        for sidecar in complete {
+            steps.entry(&sidecar.siblings).or_default().push(sidecar);
+        }
+        let merged: BTreeSet<&String> =
+            complete.iter().flat_map(|sidecar| &sidecar.replaces).collect();
+        let following = following(complete);
+        let rank = |step: Step<'_>| {
+            let first = step.first()?;
+            let is_merged = first.siblings.iter().any(|sibling| merged.contains(sibling));
+            let end = (&first.writer, &first.meta.signal, &first.wal);
+            // What older versions wrote does not say when it was made.
+            let followers = following.get(&end).copied().unwrap_or(0);
+            let last = first.siblings.iter().max().cloned();
+            Some((is_merged, first.made, followers, first.wal.sequence, last))
+        };
+        let mut steps: Vec<_> = steps.into_values().collect();
+        steps.sort_by_cached_key(|step| Reverse(rank(step)));
+        let mut history = History::default();
+        let mut flushes: BTreeMap<_, Vec<(&Watermark, &Watermark)>> = BTreeMap::new();
+        for step in &steps {
+            let Some(first) = step.first() else { continue };
+            if first.replaces.iter().any(|id| history.replaced.contains(id.as_str())) {
+                continue;
+            }
+            if let Some(from) = &first.from {
+                let flushed = flushes.entry((&first.writer, &first.meta.signal)).or_default();
+                if flushed.iter().any(|other| share(*other, (from, &first.wal))) {
+                    continue;
+                }
+                flushed.push((from, &first.wal));
+            }
+            history.made.extend(step.iter().map(|sidecar| sidecar.meta.id.as_str()));
+            history.replaced.extend(first.replaces.iter().map(String::as_str));
+        }
+        history
+    }
+}
+
+/// Whether two flushes, each from one watermark to another, took entries of the same numbers.
+fn share(one: (&Watermark, &Watermark), other: (&Watermark, &Watermark)) -> bool {
+    let overlap = one.0.sequence < other.1.sequence && other.0.sequence < one.1.sequence;
+    overlap || one.0 == other.0
+}
+
+/// How many flushes follow one another from a watermark on, by writer and signal.
+fn following<'a>(
+    complete: &[&'a Sidecar],
+) -> BTreeMap<(&'a String, &'a String, &'a Watermark), usize> {
     let open = |mark: &Watermark| {
         let lengths = mark.holes.iter().map(|(first, last)| last.saturating_sub(*first));
         lengths.fold(0, |sum: u64, length| sum.saturating_add(length).saturating_add(1))
     };
-    by_end.sort_by_key(|(_, sidecar)| (Reverse(sidecar.wal.sequence), open(&sidecar.wal)));
-    // How many flushes follow one another from a watermark on.
+    let mut by_end: Vec<_> =
+        complete.iter().filter_map(|sidecar| Some((*sidecar, sidecar.from.as_ref()?))).collect();
+    by_end.sort_by_key(|(sidecar, _)| (Reverse(sidecar.wal.sequence), open(&sidecar.wal)));
     let mut following: BTreeMap<_, usize> = BTreeMap::new();
-    for ((writer, signal, from), sidecar) in by_end {
+    for (sidecar, from) in by_end {
+        let (writer, signal) = (&sidecar.writer, &sidecar.meta.signal);
         let after = following.get(&(writer, signal, &sidecar.wal)).copied().unwrap_or(0);
         let most = following.entry((writer, signal, from)).or_default();
         *most = (*most).max(after + 1);
     }
-    let rank = |sidecar: &Sidecar| {
-        let end = (&sidecar.writer, &sidecar.meta.signal, &sidecar.wal);
-        let followers = following.get(&end).copied().unwrap_or(0);
-        let is_merged = sidecar.siblings.iter().any(|sibling| replaced.contains(sibling));
-        (is_merged, followers, sidecar.wal.sequence, sidecar.siblings.iter().max().cloned())
-    };
-    for (key, sidecar) in flushes() {
-        let held = last.entry(key).or_insert(sidecar);
-        if rank(held) < rank(sidecar) {
-            *held = sidecar;
-        }
-    }
-    let is_older = |(key, sidecar): &(_, &Sidecar)| {
-        last.get(key).is_some_and(|held| held.siblings != sidecar.siblings)
-    };
-    flushes().filter(is_older).map(|(_, sidecar)| sidecar.meta.id.clone()).collect()
+    following
 }
 
 /// The object, or in words why it cannot be used.

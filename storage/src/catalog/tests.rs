@@ -88,6 +88,7 @@ async fn flushed(objects: &Objects, id: &str, from: u64, to: u64) {
         replaces: Vec::new(),
         writer: "one".to_owned(),
         wal: mark(to),
+        made: 0,
         from: Some(mark(from)),
     };
     let path = format!("segments/default/logs/{id}.meta");

@@ -79,6 +79,8 @@ pub(crate) struct Core {
     pub(crate) retired: Mutex<Vec<(String, Weak<dyn Any + Send + Sync>)>>,
     /// Segments that backups are reading.
     pub(crate) pins: Pins,
+    /// Flushes and merges; begins higher in each life of the data folder.
+    pub(crate) steps: AtomicU64,
 }
 
 /// Segments that lie in the object store and not yet in the catalog.
@@ -218,6 +220,7 @@ impl Core {
         metas: &[SegmentMeta],
         origin: &Origin,
     ) -> Result<(), StorageError> {
+        let made = self.steps.fetch_add(1, Ordering::Relaxed);
         let siblings: Vec<String> = metas.iter().map(|meta| meta.id.clone()).collect();
         for meta in metas {
             let content: Bytes = seal(&Sidecar {
@@ -228,6 +231,7 @@ impl Core {
                 writer: self.catalog.writer().to_owned(),
                 wal: origin.wal.clone(),
                 from: origin.from.clone(),
+                made,
             })?;
             self.objects.put(&format!("{}.meta", segment_base(meta)), content).await?;
         }

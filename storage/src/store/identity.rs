@@ -9,6 +9,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::catalog::{seal_text, unseal_text};
 use crate::files::{self, Files};
 
 const NAME_BYTES: usize = 16;
@@ -62,9 +63,50 @@ pub(super) fn read_or_create(files: &dyn Files, path: &Path, fresh: &str) -> io:
     Ok(name)
 }
 
+/// Begins the next life of a folder and gives its number, which is higher than that of all before: the
+/// time in seconds, or one more than the last where a clock was set back.
+///
+/// Errors: those of the file system.
+pub(super) fn begin_life(files: &dyn Files, path: &Path, now_ns: i64) -> io::Result<u64> {
+    let last = match files.read(path) {
+        Ok(content) => number(&content),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let now_s = u64::try_from(now_ns / 1_000_000_000).unwrap_or(0);
+    let life = last.map_or(now_s, |last| now_s.max(last.saturating_add(1)));
+    files::replace(files, path, &seal_text(&life.to_string()))?;
+    Ok(life)
+}
+
+fn number(content: &[u8]) -> Option<u64> {
+    std::str::from_utf8(unseal_text(content)?).ok()?.parse().ok()
+}
+
+/// Whether the content of `life` is whole.
+pub(super) fn is_life(content: &[u8]) -> bool {
+    number(content).is_some()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Identity, line};
+    use super::{Identity, begin_life, line};
+    use crate::DiskFiles;
+
+    #[test]
+    fn each_life_has_a_higher_number_whatever_the_clock_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("life");
+        let mut last = 0;
+        for now_s in [1_700_000_000, 1_700_000_000, 5, -5, 1_800_000_000] {
+            let life = begin_life(&DiskFiles, &path, now_s * 1_000_000_000).unwrap();
+            assert!(life > last, "{life} at {now_s}");
+            last = life;
+        }
+        assert_eq!(last, 1_800_000_000);
+        std::fs::write(&path, "9").unwrap();
+        assert_eq!(begin_life(&DiskFiles, &path, 77_000_000_000).unwrap(), 77, "it is damaged");
+    }
 
     #[test]
     fn each_flipped_bit_is_found_and_mended() {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use model::{Batch, LogsBatch, MetricsBatch, SpansBatch};
 use parking_lot::Mutex;
@@ -25,6 +25,9 @@ use crate::store::retention::Book;
 use crate::store::shard::Shard;
 use crate::store::{Replay, unavailable, versions};
 use crate::{Components, ErrorKind, Options, Pool, StorageError, Store, Threads};
+
+/// Numbers that the steps of one life have.
+const STEPS_MAX: u64 = 1 << 24;
 
 pub(super) async fn open(
     options: Options,
@@ -71,13 +74,15 @@ pub(super) async fn open_core(
     let folder = prepare(&options, &components).await?;
     let objects = Objects::open(&options, &components)?;
     versions::check_catalog(&objects).await?;
-    let writer = move_in(&options, &components).await?;
+    let (writer, life) = move_in(&options, &components).await?;
     objects.remove_unfinished().await?;
     let catalog = Catalog::open(objects.clone(), components.clone(), writer).await?;
     if objects.is_shared() {
         catalog.announce().await?;
     }
-    Ok((Arc::new(core(options, components, objects, catalog)), folder))
+    let core = core(options, components, objects, catalog);
+    core.steps.store(life.saturating_mul(STEPS_MAX), Ordering::Relaxed);
+    Ok((Arc::new(core), folder))
 }
 
 /// The data folder, ours until the lock is dropped.
@@ -114,16 +119,22 @@ async fn prepare(options: &Options, components: &Components) -> Result<DataFolde
 }
 
 /// Leaves the mark by which the next start knows that this one did not end in order, and gives the
-/// folder's name: random, made once, it tells its logs apart in a shared catalog.
-async fn move_in(options: &Options, components: &Components) -> Result<String, StorageError> {
+/// folder's name (random, made once, it tells its logs apart in a shared catalog) and the number of
+/// its life.
+async fn move_in(
+    options: &Options,
+    components: &Components,
+) -> Result<(String, u64), StorageError> {
     let moved_in = in_folder(options, components, |components, folder| {
         let files = components.files.as_ref();
         let context = |error| StorageError::io(folder.display(), error);
         let fresh = format!("{:016x}", components.random.next_u64());
         let writer =
             identity::read_or_create(files, &folder.join("writer"), &fresh).map_err(context)?;
+        let life = identity::begin_life(files, &folder.join("life"), components.clock.now_ns());
+        let life = life.map_err(context)?;
         files::replace(files, &folder.join("running"), b"").map_err(context)?;
-        Ok(writer)
+        Ok((writer, life))
     });
     moved_in.await
 }
@@ -162,6 +173,7 @@ fn core(options: Options, components: Components, objects: Objects, catalog: Cat
         uploading: Mutex::default(),
         retired: Mutex::default(),
         pins: Pins::default(),
+        steps: AtomicU64::new(0),
         options,
         components,
         objects,

@@ -11,7 +11,7 @@ use crate::objects::{Objects, checksums};
 use crate::segment::SegmentMeta;
 use crate::store::core::segment_base;
 use crate::store::dedup::Dedup;
-use crate::store::identity::Identity;
+use crate::store::identity::{Identity, is_life};
 use crate::store::retention::is_whole;
 use crate::wal::{Depth, Wal, Watermark};
 use crate::{Clock, Components, Options, Random, StorageError};
@@ -129,6 +129,7 @@ pub(crate) async fn verify(
     }
     sidecars(&objects, &state, &mut verified).await?;
     let writer = identity(options, components, &mut verified);
+    life(options, components, &mut verified);
     retention(options, components, &mut verified);
     let marks = writer.and_then(|writer| state.wal.get(&writer)).cloned().unwrap_or_default();
     logs(options, components, &marks, &mut verified).await?;
@@ -150,6 +151,15 @@ fn identity(options: &Options, components: &Components, verified: &mut Verified)
         verified.damaged(FileKind::Identity, "writer", "its checksum does not fit", meaning);
     }
     identity.name
+}
+
+fn life(options: &Options, components: &Components, verified: &mut Verified) {
+    let Ok(content) = components.files.read(&options.data_dir.join("life")) else { return };
+    verified.count(FileKind::Identity, content.len());
+    if !is_life(&content) {
+        let meaning = "nothing is lost: the next start counts on from the clock";
+        verified.damaged(FileKind::Identity, "life", "its checksum does not fit", meaning);
+    }
 }
 
 fn retention(options: &Options, components: &Components, verified: &mut Verified) {
