@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use chaos::report::{Came, DATA, Line, page};
+use chaos::report::{Came, DATA, Line, page, page_again};
 use chaos::row::{Case, Outcome, Row, Tier};
 use chaos::rows;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -42,7 +42,9 @@ fn command() -> Command {
                 .long("page")
                 .value_name("FILE")
                 .value_parser(clap::value_parser!(PathBuf))
-                .help("Writes the table there"),
+                .help(
+                    "Writes the table there; with --row puts those rows into the table that is there",
+                ),
         )
         .arg(
             Arg::new("list")
@@ -101,7 +103,11 @@ async fn main() -> ExitCode {
     }
     if let Some(file) = matches.get_one::<PathBuf>("page") {
         let date = chrono::Utc::now().format("%Y-%m-%d").to_string();
-        std::fs::write(file, page(&lines, &date, tier)).expect("the page can be written");
+        let page = match std::fs::read_to_string(file) {
+            Ok(before) if !wanted.is_empty() => page_again(&before, &lines, &date),
+            _ => page(&lines, &date, tier),
+        };
+        std::fs::write(file, page).expect("the page can be written");
     }
     let count = |is: fn(&Came) -> bool| lines.iter().filter(|line| is(&line.came)).count();
     let broken = count(|came| matches!(came, Came::Broken(_)));
