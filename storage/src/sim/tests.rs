@@ -55,6 +55,9 @@ fn what_was_broken_once_holds() {
     // A flush that was never committed had entries whose numbers were given out again.
     let crash = Some(("hashes folder sync", Moment::Amid));
     all_hold([run_plan(Plan { seed: 20_262_256, crash, ..Plan::default() })].into_iter());
+    // A log file could not be read at a start, and an empty one beside it began with the same number.
+    let crash = Some(("log folder sync", Moment::Amid));
+    all_hold([run_plan(Plan { seed: 20_261_651, crash, ..Plan::default() })].into_iter());
 }
 
 #[test]

@@ -170,7 +170,9 @@ impl Wal {
                     self.damage(&mut found, &entry.name, format!("cannot be read: {error}"));
                     // Where none follows, as many entries as it has room for.
                     let most = entry.bytes / frame::FRAME_HEADER_BYTES as u64;
-                    let next = named.get(index + 1).map(|next| next.1.0);
+                    let later = named.iter().skip(index + 1).map(|later| later.1.0);
+                    // A file beside it, of a life that wrote nothing durable, may begin alike.
+                    let next = later.into_iter().find(|next| *next > first_sequence);
                     let limit = next.unwrap_or(first_sequence.saturating_add(most));
                     found.take_unread(path, (first_sequence, limit), entry.bytes, watermark);
                     before = Before { last_sequence: u64::MAX, tail: None };

@@ -377,6 +377,31 @@ async fn a_file_that_cannot_be_read_at_start_keeps_its_numbers() {
     assert_eq!(sequences(&whole, scan)[0], 3);
 }
 
+/// A power cut leaves the name of a file whose bytes never came to the disk; the next life begins with
+/// the same number.
+#[tokio::test]
+async fn an_unreadable_file_beside_an_empty_one_of_the_same_number_keeps_its_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path());
+    let wal = open(&options, Arc::new(FaultyFiles::default()));
+    for number in 1..=3 {
+        wal.append(entry(number, 700)).await.unwrap();
+    }
+    wal.stop();
+    let written = wal.shared.files.lock().last().unwrap().path.clone();
+    let empty = written.with_file_name(format!("{:020}-ffffffffffffffff.log", 1));
+    assert!(written < empty);
+    std::fs::write(empty, b"").unwrap();
+    let files = Arc::new(FaultyFiles::default());
+    *files.unreadable.lock() = Some(written);
+    let mut parts = components(4);
+    parts.files = files;
+    let again = Wal::new(Signal::Logs, &options, &parts);
+    let scan = again.scan(&Watermark::default(), None, Depth::Headers).unwrap();
+    assert!(scan.next_sequence > 3, "1 to 3 are in it: {}", scan.next_sequence);
+    assert!(scan.outstanding.starts_with(&[1, 2, 3]), "{:?}", scan.outstanding);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
