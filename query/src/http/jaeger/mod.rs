@@ -56,8 +56,13 @@ fn shared(query: &Arc<Query>) -> Router {
         .with_state(Arc::clone(query))
 }
 
-fn envelope(data: Vec<Json>) -> Json {
-    json!({ "total": data.len(), "limit": 0, "offset": 0, "errors": null, "data": data })
+/// What was found, and in `errors`, as Jaeger does, what could not be read.
+fn envelope(data: Vec<Json>, notices: &Notices) -> Json {
+    let unread = warnings(notices).into_iter();
+    let code = StatusCode::PARTIAL_CONTENT.as_u16();
+    let errors: Vec<Json> = unread.map(|msg| json!({ "code": code, "msg": msg })).collect();
+    let errors = if errors.is_empty() { Json::Null } else { Json::Array(errors) };
+    json!({ "total": data.len(), "limit": 0, "offset": 0, "errors": errors, "data": data })
 }
 
 fn failed(status: StatusCode, message: &str) -> Response {
@@ -66,16 +71,20 @@ fn failed(status: StatusCode, message: &str) -> Response {
     respond::json(status, body.to_string())
 }
 
-/// Runs `work` on the pool and renders its data.
+/// Data, and what could not be read for it.
+type Found = (Vec<Json>, Notices);
+
+/// Runs `work` on the pool and renders what it found.
 async fn answer<W>(query: &Arc<Query>, params: Params, work: W) -> Response
 where
-    W: FnOnce(&Snapshot, &dyn Source, &Budget) -> Result<Json, StorageError> + Send + 'static,
+    W: FnOnce(&Snapshot, &dyn Source, &Budget) -> Result<Found, StorageError> + Send + 'static,
 {
     let budget = query.source.budget(&params.tenant);
     let outcome = respond::run(query, &budget, move |source, budget| {
         let snapshot = source.snapshot(&params.tenant);
-        let body = work(&snapshot, source, budget)?;
-        Ok((body, snapshot.notices(Signal::Traces).clone()))
+        let (data, mut notices) = work(&snapshot, source, budget)?;
+        notices.merge(snapshot.notices(Signal::Traces).clone());
+        Ok((envelope(data, &notices), notices))
     })
     .await;
     match outcome.and_then(|inner: Result<_, StorageError>| inner) {
@@ -98,8 +107,8 @@ async fn services(State(query): State<Arc<Query>>, request: Request<Body>) -> Re
         Err(response) => return *response,
     };
     answer(&query, params, |snapshot, _, budget| {
-        let (services, _) = snapshot.traces().services(TimeRange::ALL, budget)?;
-        Ok(envelope(services.into_iter().map(Json::String).collect()))
+        let (services, notices) = snapshot.traces().services(TimeRange::ALL, budget)?;
+        Ok((services.into_iter().map(Json::String).collect(), notices))
     })
     .await
 }
@@ -117,9 +126,10 @@ async fn service_operations(
         Err(response) => return *response,
     };
     answer(&query, params, move |snapshot, _, budget| {
-        let (operations, _) = snapshot.traces().operations(&service, TimeRange::ALL, budget)?;
+        let (operations, notices) =
+            snapshot.traces().operations(&service, TimeRange::ALL, budget)?;
         let names: BTreeSet<String> = operations.into_iter().map(|(name, _)| name).collect();
-        Ok(envelope(names.into_iter().map(Json::String).collect()))
+        Ok((names.into_iter().map(Json::String).collect(), notices))
     })
     .await
 }
@@ -134,14 +144,15 @@ async fn operations(State(query): State<Arc<Query>>, request: Request<Body>) -> 
     };
     let wanted = params.get("spanKind").map(str::to_lowercase);
     answer(&query, params, move |snapshot, _, budget| {
-        let (operations, _) = snapshot.traces().operations(&service, TimeRange::ALL, budget)?;
+        let (operations, notices) =
+            snapshot.traces().operations(&service, TimeRange::ALL, budget)?;
         let list = operations
             .into_iter()
             .map(|(name, kind)| (name, kind_text(kind)))
             .filter(|(_, kind)| wanted.as_deref().is_none_or(|wanted| wanted == *kind))
             .map(|(name, kind)| json!({ "name": name, "spanKind": kind }))
             .collect();
-        Ok(envelope(list))
+        Ok((list, notices))
     })
     .await
 }
@@ -181,7 +192,9 @@ async fn trace(
     })
     .await;
     match outcome.and_then(|inner: Result<_, StorageError>| inner) {
-        Ok(Ok(trace)) => respond::json(StatusCode::OK, envelope(vec![trace]).to_string()),
+        Ok(Ok(trace)) => {
+            respond::json(StatusCode::OK, envelope(vec![trace], &Notices::default()).to_string())
+        }
         // It may be in what could not be read.
         Ok(Err(unread)) => {
             let message = iter::once("trace not found".to_owned()).chain(unread);
@@ -224,15 +237,19 @@ async fn find(State(query): State<Arc<Query>>, request: Request<Body>) -> Respon
         Err(message) => return failed(StatusCode::BAD_REQUEST, &message),
     };
     answer(&query, params, move |snapshot, _, budget| {
-        let ids = match wanted {
-            request::Wanted::Ids(ids) => ids,
-            request::Wanted::Search(search) => search::find(snapshot, &search, budget)?.0,
+        let (ids, mut notices) = match wanted {
+            request::Wanted::Ids(ids) => (ids, Notices::default()),
+            request::Wanted::Search(search) => search::find(snapshot, &search, budget)?,
         };
         let mut traces = Vec::with_capacity(ids.len());
         for trace_id in ids {
-            traces.extend(load(snapshot, &trace_id, budget)?);
+            match load(snapshot, &trace_id, budget)? {
+                Ok(trace) => traces.push(trace),
+                // It may be in what could not be read.
+                Err(unread) => notices.merge(unread),
+            }
         }
-        Ok(envelope(traces))
+        Ok((traces, notices))
     })
     .await
 }
@@ -253,14 +270,14 @@ async fn dependencies(State(query): State<Arc<Query>>, request: Request<Body>) -
     let lookback_ns = model::ms_to_ns(lookback_ms.unwrap_or(LOOKBACK_MS));
     let range = TimeRange { start_ns: end_ns.saturating_sub(lookback_ns), end_ns };
     answer(&query, params, move |snapshot, _, budget| {
-        let (found, _) = calls(snapshot, range, budget)?;
+        let (found, notices) = calls(snapshot, range, budget)?;
         let list = found
             .into_iter()
             .map(|Calls { parent, child, count, .. }| {
                 json!({ "parent": parent, "child": child, "callCount": count })
             })
             .collect();
-        Ok(envelope(list))
+        Ok((list, notices))
     })
     .await
 }

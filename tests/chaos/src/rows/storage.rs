@@ -79,6 +79,13 @@ pub(super) const ROWS: &[Row] = &[
         run: flipped_segment,
     },
     Row {
+        id: "A9-traces",
+        fault: "a segment of a real server's traces is cut",
+        expected: "every search, in Jaeger's dialect and Zipkin's, says which segment it lacks",
+        tier: Tier::Fast,
+        run: cut_traces,
+    },
+    Row {
         id: "A10",
         fault: "the catalog deleted, emptied, cut, its objects one by one, an old copy, a double \
                 (simulated)",
@@ -317,6 +324,43 @@ fn flipped_segment(case: Case) -> Running {
         assert!(answer.contains(id), "it does not name the segment: {}", &answer[..300]);
         assert!(segment.exists());
         Outcome::Held(format!("byte {at} of {name}"))
+    })
+}
+
+/// What is answered from rows; names of services and operations are in the segments' statistics.
+const SEARCHES: [&str; 3] = [
+    "/api/traces?service=crash&lookback=1h",
+    "/api/dependencies?lookback=3600000",
+    "/api/v2/traces?serviceName=crash",
+];
+
+fn cut_traces(case: Case) -> Running {
+    Box::pin(async move {
+        let server = Server::launch(&case.folder, &[], &[], &Launch::QUIET).await;
+        let body = load::traces(1, 200, crate::tools::now_s() * 1_000_000_000);
+        let answer = server.post("/v1/traces", "application/x-protobuf", body).await;
+        assert_eq!(answer.0, 200, "{}", answer.1);
+        let (code, _) = server.terminate().await;
+        assert_eq!(code, Some(0));
+        let segment = files(&case.folder.join("store/segments"), ".parquet").remove(0);
+        let bytes = std::fs::read(&segment).expect("a segment");
+        std::fs::write(&segment, &bytes[..bytes.len() / 3]).expect("it can be written");
+        let name = segment.file_name().expect("a name").to_string_lossy().into_owned();
+        let id = name.split('.').next().unwrap_or_default();
+        let server = Server::launch(&case.folder, &[], &[], &Launch::QUIET).await;
+        server.wait_ready(Duration::from_secs(60)).await;
+        for path in SEARCHES {
+            let asked = server.client.get(format!("{}{path}", server.http)).send().await;
+            let answer = asked.expect(path);
+            let told = format!("{:?}", answer.headers().get("warning"));
+            let status = answer.status();
+            let body = answer.text().await.expect("a body");
+            assert_eq!(status, 200, "{path}: {body}");
+            assert!(told.contains(id), "{path} does not name {id}: {told} {body}");
+            let is_jaeger = !path.starts_with("/api/v2/");
+            assert!(!is_jaeger || body.contains(id), "{path} does not name {id}: {body}");
+        }
+        Outcome::Held(format!("{} searches name {name}", SEARCHES.len()))
     })
 }
 
