@@ -1,10 +1,10 @@
 //! How far retention may go: decisions alone, made on the catalog's facts and on how time passed.
 //!
 //! Retention drops what ended before a limit: now, less the tenant's setting. In daily life the limit
-//! moves as fast as time does, and all that expires was seen to grow old: it goes without a question, however
-//! much of the data it is. Where the limit leaps (the clock was set, the process was away for long,
-//! the setting was made shorter), what lies in the leap goes only if it is at most a quarter of what
-//! was there before the leap. More waits until somebody confirms it or until time has passed.
+//! moves as fast as time does, and all that expires was seen to grow old: it goes without a question,
+//! however much of the data it is. Where the limit leaps (the clock was set, the process was away for
+//! long, the setting was made shorter), what lies in the leap goes only if it is at most a quarter of
+//! what was there before the leap. More waits until somebody confirms it or until time has passed.
 
 use std::collections::BTreeMap;
 

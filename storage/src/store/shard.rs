@@ -371,19 +371,20 @@ impl<E: SignalEngine> Shard<E> {
 
     /// Active series or streams of a tenant.
     pub(super) fn active(&self, id: &TenantId) -> usize {
-        let tenant = self.tenants.read().get(id).cloned();
-        tenant.map_or(0, |tenant| {
-            let slot = Arc::clone(&tenant.view.lock().active);
-            E::active(&slot.memtable)
-        })
+        self.of_memtable(id, E::active)
     }
 
     /// Traces of a tenant that are counted in memory.
     pub(super) fn live(&self, id: &TenantId) -> usize {
+        self.of_memtable(id, E::live)
+    }
+
+    /// A figure of the memtable that a tenant's requests go to; zero of a tenant without one.
+    fn of_memtable(&self, id: &TenantId, figure: impl Fn(&E::Memtable) -> usize) -> usize {
         let tenant = self.tenants.read().get(id).cloned();
         tenant.map_or(0, |tenant| {
             let slot = Arc::clone(&tenant.view.lock().active);
-            E::live(&slot.memtable)
+            figure(&slot.memtable)
         })
     }
 

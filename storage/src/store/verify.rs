@@ -129,8 +129,9 @@ pub(crate) async fn verify(
     }
     sidecars(&objects, &state, &mut verified).await?;
     let writer = identity(options, components, &mut verified);
-    life(options, components, &mut verified);
-    retention(options, components, &mut verified);
+    for file in &DISPENSABLE {
+        file.verify(options, components, &mut verified);
+    }
     let marks = writer.and_then(|writer| state.wal.get(&writer)).cloned().unwrap_or_default();
     logs(options, components, &marks, &mut verified).await?;
     Ok(verified)
@@ -153,24 +154,38 @@ fn identity(options: &Options, components: &Components, verified: &mut Verified)
     identity.name
 }
 
-fn life(options: &Options, components: &Components, verified: &mut Verified) {
-    let Ok(content) = components.files.read(&options.data_dir.join("life")) else { return };
-    verified.count(FileKind::Identity, content.len());
-    if !is_life(&content) {
-        let meaning = "nothing is lost: the next start counts on from the clock";
-        verified.damaged(FileKind::Identity, "life", "its checksum does not fit", meaning);
-    }
+/// A file of the folder that may be absent and of which the next start makes good whatever is lost.
+struct Dispensable {
+    kind: FileKind,
+    name: &'static str,
+    is_whole: fn(&[u8]) -> bool,
+    /// What its loss comes to.
+    meaning: &'static str,
 }
 
-fn retention(options: &Options, components: &Components, verified: &mut Verified) {
-    let Ok(content) = components.files.read(&options.data_dir.join("retention.json")) else {
-        return;
-    };
-    verified.count(FileKind::Retention, content.len());
-    if !is_whole(&content) {
-        let meaning = "nothing is lost: the next start takes it from the newest data";
-        let what = "its checksum does not fit";
-        verified.damaged(FileKind::Retention, "retention.json", what, meaning);
+const DISPENSABLE: [Dispensable; 2] = [
+    Dispensable {
+        kind: FileKind::Identity,
+        name: "life",
+        is_whole: is_life,
+        meaning: "nothing is lost: the next start counts on from the clock",
+    },
+    Dispensable {
+        kind: FileKind::Retention,
+        name: "retention.json",
+        is_whole,
+        meaning: "nothing is lost: the next start takes it from the newest data",
+    },
+];
+
+impl Dispensable {
+    fn verify(&self, options: &Options, components: &Components, verified: &mut Verified) {
+        let Ok(content) = components.files.read(&options.data_dir.join(self.name)) else { return };
+        verified.count(self.kind, content.len());
+        if !(self.is_whole)(&content) {
+            let what = "its checksum does not fit";
+            verified.damaged(self.kind, self.name, what, self.meaning);
+        }
     }
 }
 

@@ -191,6 +191,12 @@ impl Server {
     }
 
     /// Sends a signal by name, such as `KILL`.
+    /// Asks for a flush or a merge (`/-/flush`, `/-/compact`), which must come about.
+    pub async fn upkeep(&self, path: &str) {
+        let (status, answer) = self.post(path, "text/plain", Vec::new()).await;
+        assert_eq!(status, 204, "{path}: {answer}");
+    }
+
     pub async fn signal(&self, name: &str) {
         let name = format!("-{name}");
         let sent = Command::new("kill").args([&name, &self.pid().to_string()]).status().await;

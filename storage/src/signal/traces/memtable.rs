@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::FixedState;
@@ -40,6 +40,7 @@ pub(crate) struct Memtable {
     heap_bytes: AtomicUsize,
     rows: AtomicUsize,
     live: AtomicUsize,
+    is_crowded: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -186,6 +187,7 @@ impl Memtable {
             heap_bytes: AtomicUsize::new(0),
             rows: AtomicUsize::new(0),
             live: AtomicUsize::new(0),
+            is_crowded: AtomicBool::new(false),
         }
     }
 
@@ -229,7 +231,10 @@ impl Memtable {
                 batch.rows.retain(|_| marks.next() == Some(&false));
             }
         }
-        let new_traces = shared.traces.len() - traces;
+        let known = shared.traces.len();
+        let new_traces = known - traces;
+        let half = limits.live_traces_max / 2;
+        self.is_crowded.store(limits.live_traces_max != 0 && known >= half, Ordering::Relaxed);
         self.live.fetch_add(new_traces, Ordering::Relaxed);
         shared.filling_traces.extend_from_slice(&fingerprints);
         if batch.rows.is_empty() {
@@ -260,10 +265,9 @@ impl Memtable {
         self.live.load(Ordering::Relaxed)
     }
 
-    /// Whether half of the traces are there that may be.
+    /// Whether half of the traces are there that may be, at the last batch.
     pub(crate) fn is_crowded(&self) -> bool {
-        let limit = self.limits.now().live_traces_max;
-        limit != 0 && self.live() >= limit / 2
+        self.is_crowded.load(Ordering::Relaxed)
     }
 
     /// Memory kept. Units: bytes.

@@ -105,8 +105,7 @@ fn under_load(case: Case) -> Running {
             let upkeep = async {
                 while !over.load(Ordering::Relaxed) {
                     for path in ["/-/flush", "/-/compact"] {
-                        let (status, answer) = server.post(path, "text/plain", Vec::new()).await;
-                        assert_eq!(status, 204, "{path}: {answer}");
+                        server.upkeep(path).await;
                     }
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
@@ -134,8 +133,7 @@ fn at_rest(case: Case) -> Running {
         let server = serve(&data, &[]).await;
         let witness = Witness::mixed(RATE);
         witness.send_for(&server.http, Duration::from_secs(1)).await;
-        let (status, answer) = server.post("/-/flush", "text/plain", Vec::new()).await;
-        assert_eq!(status, 204, "{answer}");
+        server.upkeep("/-/flush").await;
         let sending = witness.send(&server.http);
         tokio::time::sleep(Duration::from_secs(1)).await;
         let offline = ["backup", "--data", text(&data), "--to", text(&target)];
@@ -218,15 +216,11 @@ fn deleted(case: Case) -> Running {
         let server = serve(&data, &flags).await;
         let old = Witness::mixed(RATE);
         old.send_for(&server.http, Duration::from_secs(1)).await;
-        let upkeep = async |path: &str| {
-            let (status, answer) = server.post(path, "text/plain", Vec::new()).await;
-            assert_eq!(status, 204, "{path}: {answer}");
-        };
-        upkeep("/-/flush").await;
+        server.upkeep("/-/flush").await;
         back_up(&server, &target).await;
         let run = old.canary.run().clone();
         crate::witness::until("retention drops what is old", || async {
-            upkeep("/-/compact").await;
+            server.upkeep("/-/compact").await;
             server.figure("retention_dropped_segments_total", "").await >= 3.0
         })
         .await;
@@ -285,8 +279,7 @@ fn speed(case: Case) -> Running {
             let answer = server.post("/v1/logs", "application/x-protobuf", body).await;
             assert_eq!(answer.0, 200, "{}", answer.1);
         }
-        let (status, answer) = server.post("/-/compact", "text/plain", Vec::new()).await;
-        assert_eq!(status, 204, "{answer}");
+        server.upkeep("/-/compact").await;
         let (mut backup, mut restored) = (0.0, 0.0);
         let mut said = String::new();
         // The machine may be busy with other things for a while.

@@ -113,11 +113,6 @@ impl Clocked {
     }
 }
 
-async fn post(server: &Server, path: &str) {
-    let (status, answer) = server.post(path, "text/plain", Vec::new()).await;
-    assert_eq!(status, 204, "{path}: {answer}");
-}
-
 /// How far the server's clock is off, as it says itself. Units: minutes.
 async fn off_by(server: &Server) -> i64 {
     let state = server.json("/tercet/api/v1/ingest").await;
@@ -145,7 +140,7 @@ fn wrong_at_start(case: Case) -> Running {
             assert!(minutes.contains(&off), "{offset}: the clock is off by {off} minutes");
             witness.check(&server).await;
             // Before anything of a wrong time is merged with the rest.
-            post(&server, "/-/compact").await;
+            server.upkeep("/-/compact").await;
             assert_eq!(server.figure("retention_dropped_segments_total", "").await, 0.0);
             let waiting = server.figure("retention_waiting_segments", "").await;
             let notices = server.json("/tercet/api/v1/status").await["notices"].to_string();
@@ -158,14 +153,14 @@ fn wrong_at_start(case: Case) -> Running {
             }
             let sending = witness.send(&server.http);
             tokio::time::sleep(Duration::from_millis(1500)).await;
-            post(&server, "/-/flush").await;
-            post(&server, "/-/compact").await;
+            server.upkeep("/-/flush").await;
+            server.upkeep("/-/compact").await;
             assert_eq!(server.figure("retention_dropped_segments_total", "").await, 0.0);
             server.kill().await;
             sending.stop().await;
         }
         let server = clocked.start("+0").await;
-        post(&server, "/-/compact").await;
+        server.upkeep("/-/compact").await;
         witness.check_all(&server).await;
         Outcome::Held(format!("retention waited {waited} times; {}", witness.acked_text()))
     })
@@ -194,7 +189,7 @@ fn jumps(case: Case) -> Running {
             .await;
             let (status, answer) = server.get("/api/v1/query?query=1").await;
             assert_eq!(status, 200, "{answer}");
-            post(&server, "/-/compact").await;
+            server.upkeep("/-/compact").await;
             assert_eq!(server.figure("retention_dropped_segments_total", "").await, 0.0);
         }
         server.kill().await;
@@ -214,7 +209,7 @@ fn confirmed(case: Case) -> Running {
         let server = clocked.start("+0").await;
         let witness = Witness::mixed(RATE);
         witness.send_for(&server.http, Duration::from_secs(1)).await;
-        post(&server, "/-/flush").await;
+        server.upkeep("/-/flush").await;
         let retention = async |server: &Server, confirm: &[&str]| {
             let args = [&["retention", "--server", server.http.as_str()], confirm].concat();
             tercet(&args).await
@@ -228,7 +223,7 @@ fn confirmed(case: Case) -> Running {
         for _start in 0..2 {
             server.kill().await;
             server = clocked.start("+1y").await;
-            post(&server, "/-/compact").await;
+            server.upkeep("/-/compact").await;
             let (code, said) = retention(&server, &[]).await;
             assert_eq!(code, Some(2), "{said}");
             waits = said;

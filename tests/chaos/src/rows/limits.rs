@@ -343,13 +343,9 @@ fn own_retention(case: Case) -> Running {
             let (status, _, text) = send(&server, &ask, loki(1, now_ns)).await;
             assert_eq!(status, 204, "{text}");
         }
-        let upkeep = async |path: &str| {
-            let (status, answer) = server.post(path, "text/plain", Vec::new()).await;
-            assert_eq!(status, 204, "{path}: {answer}");
-        };
-        upkeep("/-/flush").await;
+        server.upkeep("/-/flush").await;
         crate::witness::until("retention drops what is old", || async {
-            upkeep("/-/compact").await;
+            server.upkeep("/-/compact").await;
             server.figure("retention_dropped_segments_total", "").await >= 1.0
         })
         .await;

@@ -165,8 +165,7 @@ fn merges(case: Case) -> Running {
     Box::pin(async move {
         let server = start(&case.folder, "merge=2").await;
         let flush = async || {
-            let (status, answer) = server.post("/-/flush", "text/plain", Vec::new()).await;
-            assert_eq!(status, 204, "{answer}");
+            server.upkeep("/-/flush").await;
         };
         let compact = async || server.post("/-/compact", "text/plain", Vec::new()).await.0 == 204;
         // Logs alone have segments to be merged: the panics are theirs.
@@ -192,8 +191,7 @@ fn merges(case: Case) -> Running {
         witness.check_all(&server).await;
         server.kill().await;
         let (server, _) = restart(&case.folder, &SMALL).await;
-        let (status, answer) = server.post("/-/compact", "text/plain", Vec::new()).await;
-        assert_eq!(status, 204, "{answer}");
+        server.upkeep("/-/compact").await;
         assert_eq!(server.figure("segments_unmergeable", "").await, 0.0);
         witness.check_all(&server).await;
         Outcome::Held(format!(
