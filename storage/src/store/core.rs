@@ -81,6 +81,9 @@ pub(crate) struct Core {
     pub(crate) pins: Pins,
     /// Flushes and merges; begins higher in each life of the data folder.
     pub(crate) steps: AtomicU64,
+    /// Entries of a log have no lower numbers in this life of the data folder: those that a power cut
+    /// took before their sync may be in segments, so that their numbers are never given out again.
+    pub(crate) first_entry: u64,
 }
 
 /// Segments that lie in the object store and not yet in the catalog.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use model::{Batch, LogsBatch, MetricsBatch, SpansBatch};
 use parking_lot::Mutex;
@@ -28,6 +28,8 @@ use crate::{Components, ErrorKind, Options, Pool, StorageError, Store, Threads};
 
 /// Numbers that the steps of one life have.
 const STEPS_MAX: u64 = 1 << 24;
+/// Numbers that the entries of one life have in a log; whatever a clock says, the last fits.
+const ENTRIES_MAX: u64 = 1 << 29;
 
 pub(super) async fn open(
     options: Options,
@@ -80,9 +82,7 @@ pub(super) async fn open_core(
     if objects.is_shared() {
         catalog.announce().await?;
     }
-    let core = core(options, components, objects, catalog);
-    core.steps.store(life.saturating_mul(STEPS_MAX), Ordering::Relaxed);
-    Ok((Arc::new(core), folder))
+    Ok((Arc::new(core(options, components, objects, catalog, life)), folder))
 }
 
 /// The data folder, ours until the lock is dropped.
@@ -150,7 +150,13 @@ async fn in_folder<T: Send + 'static>(
     threads.blocking(move || work(&components, &folder)).await
 }
 
-fn core(options: Options, components: Components, objects: Objects, catalog: Catalog) -> Core {
+fn core(
+    options: Options,
+    components: Components,
+    objects: Objects,
+    catalog: Catalog,
+    life: u64,
+) -> Core {
     let quarantine = options.data_dir.join("quarantine");
     let plain = |key: &String| -> String {
         let kept = key.chars().filter(|c| !"-_.".contains(*c));
@@ -173,7 +179,8 @@ fn core(options: Options, components: Components, objects: Objects, catalog: Cat
         uploading: Mutex::default(),
         retired: Mutex::default(),
         pins: Pins::default(),
-        steps: AtomicU64::new(0),
+        steps: AtomicU64::new(life.saturating_mul(STEPS_MAX)),
+        first_entry: life.saturating_mul(ENTRIES_MAX),
         options,
         components,
         objects,

@@ -96,7 +96,8 @@ impl<E: SignalEngine> Shard<E> {
         self.dedup.begin(self.core.moment());
         self.unread.lock().extend(scan.unread.iter().cloned());
         self.core.admission.add_log_bytes(scan.bytes);
-        self.wal.start(scan.next_sequence, scan.files(), scan.outstanding.iter().copied())?;
+        let next = scan.next_sequence.max(self.core.first_entry);
+        self.wal.start(next, scan.files(), scan.outstanding.iter().copied())?;
         let entries = scan.outstanding.len();
         if entries > 0 {
             self.core.catching_up.note_backlog();

@@ -168,12 +168,12 @@ impl Wal {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     self.damage(&mut found, &entry.name, format!("cannot be read: {error}"));
-                    // Where none follows, as many entries as it has room for.
+                    // As many entries as it has room for, but none of the next file's.
                     let most = entry.bytes / frame::FRAME_HEADER_BYTES as u64;
-                    let later = named.iter().skip(index + 1).map(|later| later.1.0);
+                    let mut later = named.iter().skip(index + 1).map(|later| later.1.0);
                     // A file beside it, of a life that wrote nothing durable, may begin alike.
-                    let next = later.into_iter().find(|next| *next > first_sequence);
-                    let limit = next.unwrap_or(first_sequence.saturating_add(most));
+                    let next = later.find(|next| *next > first_sequence).unwrap_or(u64::MAX);
+                    let limit = next.min(first_sequence.saturating_add(most));
                     found.take_unread(path, (first_sequence, limit), entry.bytes, watermark);
                     before = Before { last_sequence: u64::MAX, tail: None };
                     continue;
@@ -213,7 +213,7 @@ impl Wal {
                 self.torn(found, &torn, &tail);
             }
         } else if is_gap {
-            let why = format!("entries {first} to {last} before it are missing");
+            let why = format!("entries before it are missing, up to number {last}");
             self.damage(found, file.name, why);
         }
     }

@@ -339,7 +339,7 @@ async fn a_missing_file_is_noticed() {
     let again = Wal::new(Signal::Logs, &options, &components(4));
     let scan = again.scan(&Watermark::default(), None, Depth::Headers).unwrap();
     assert_eq!(scan.unread.len(), 1, "{:?}", scan.unread);
-    assert!(scan.unread[0].why.contains("entries 2 to 2"), "{:?}", scan.unread);
+    assert!(scan.unread[0].why.contains("up to number 2"), "{:?}", scan.unread);
     assert_eq!(sequences(&again, scan), [1, 3, 4]);
 }
 

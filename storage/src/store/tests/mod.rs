@@ -311,6 +311,12 @@ async fn replay_flushes_what_exceeds_its_memory() {
     store.crash().await;
 }
 
+/// The number of the first entry in a file of the log.
+fn first_entry(log: &Path) -> u64 {
+    let name = log.file_name().unwrap().to_str().unwrap();
+    name.split_once('-').unwrap().0.parse().unwrap()
+}
+
 #[tokio::test]
 async fn a_body_damaged_at_rest_is_told_and_its_retry_is_stored() {
     let folder = tempfile::tempdir().unwrap();
@@ -330,7 +336,8 @@ async fn a_body_damaged_at_rest_is_told_and_its_retry_is_stored() {
     assert_eq!(store.lines(), lines[1..]);
     let unread = store.shard.notices().unread;
     assert_eq!(unread.len(), 1, "{unread:?}");
-    assert!(unread[0].why.contains("entries 1 to 1"), "{unread:?}");
+    let first = first_entry(&logs[0]);
+    assert!(unread[0].why.contains(&format!("entries {first} to {first}")), "{unread:?}");
     assert_eq!(store.shard.wal.corruptions(), 1);
     assert_eq!(std::fs::read_dir(folder.path().join("quarantine")).unwrap().count(), 1);
     assert!(store.write(&lines[1]).await.duplicate, "this one is whole");
@@ -348,10 +355,13 @@ async fn an_entry_that_cannot_be_decoded_is_kept_aside_and_told() {
     store.write("!strange").await;
     store.write("behind").await;
     store.crash().await;
+    let logs = files_in(&folder.path().join("wal"), "log");
+    let strange = first_entry(&logs[0]) + 1;
     let store = FakeStore::open(folder.path(), &components).await;
     assert_eq!(store.lines(), ["before", "behind"]);
     assert_eq!(store.shard.notices().unread.len(), 1);
-    let kept = std::fs::read(folder.path().join("quarantine/entry-logs-2")).unwrap();
+    let aside = folder.path().join(format!("quarantine/entry-logs-{strange}"));
+    let kept = std::fs::read(aside).unwrap();
     assert_eq!(kept, b"!strange");
     store.crash().await;
 }
