@@ -102,7 +102,8 @@ pub(crate) async fn read_state(
     objects: &Objects,
     writer: &str,
 ) -> Result<(CatalogState, Vec<String>), StorageError> {
-    let recovered = recover::load(objects, writer).await?;
+    let opener = recover::Opener { writer, has_lived: false };
+    let recovered = recover::load(objects, opener).await?;
     Ok((recovered.state, recovered.problems))
 }
 
@@ -126,15 +127,18 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// Reads the newest generation that can be read.
+    /// Reads the newest generation that can be read. `has_lived`: this writer may have written to the
+    /// store before.
     ///
     /// Errors: Io when the store cannot be listed or read. Never because of what an object holds.
     pub(crate) async fn open(
         objects: Objects,
         components: Components,
         writer: String,
+        has_lived: bool,
     ) -> Result<Catalog, StorageError> {
-        let recovered = recover::load(&objects, &writer).await?;
+        let opener = recover::Opener { writer: &writer, has_lived };
+        let recovered = recover::load(&objects, opener).await?;
         let damaged = recovered.is_damaged;
         let catalog = Catalog {
             objects,

@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::StorageError;
 use crate::catalog::{
@@ -17,6 +18,18 @@ use crate::segment::SegmentMeta;
 use crate::store::segment_base;
 use crate::wal::Watermark;
 
+/// After this long a listing of a bucket has everything that was written before.
+const LISTING_SETTLES: Duration = Duration::from_secs(10);
+
+/// Whose catalog is opened.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opener<'a> {
+    /// The name of the data folder; empty where it is not known.
+    pub(super) writer: &'a str,
+    /// It may have written to the store before.
+    pub(super) has_lived: bool,
+}
+
 /// What could be made of the catalog's objects.
 #[derive(Debug, Default)]
 pub(super) struct Recovered {
@@ -26,7 +39,7 @@ pub(super) struct Recovered {
     pub(super) is_damaged: bool,
 }
 
-pub(super) async fn load(objects: &Objects, writer: &str) -> Result<Recovered, StorageError> {
+pub(super) async fn load(objects: &Objects, opener: Opener<'_>) -> Result<Recovered, StorageError> {
     let mut commits = BTreeSet::new();
     let mut checkpoints = BTreeSet::new();
     for entry in objects.list("catalog").await? {
@@ -75,7 +88,16 @@ pub(super) async fn load(objects: &Objects, writer: &str) -> Result<Recovered, S
     }
     let is_empty = newest.is_none();
     if found.is_damaged || is_empty {
-        let adopted = adopt(objects, writer, &mut found).await?;
+        if objects.is_shared()
+            && (found.is_damaged || opener.has_lived || !objects.list("segments").await?.is_empty())
+        {
+            tracing::warn!(
+                seconds = LISTING_SETTLES.as_secs(),
+                "the catalog is missing or damaged: waiting until the bucket lists all segments"
+            );
+            tokio::time::sleep(LISTING_SETTLES).await;
+        }
+        let adopted = adopt(objects, opener.writer, &mut found).await?;
         if adopted.segments > 0 {
             found.is_damaged = true;
             // Of a first flush that was cut short before its commit nothing can be missing.

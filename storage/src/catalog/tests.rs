@@ -47,14 +47,16 @@ fn ids(catalog: &Catalog) -> Vec<String> {
 async fn two_writers_both_succeed_and_see_each_other() {
     let store = Arc::new(InMemory::new());
     let (objects, parts) = bucket(1, &store);
-    let first = Catalog::open(objects.clone(), parts.clone(), "one".to_owned()).await.unwrap();
-    let second = Catalog::open(objects.clone(), parts.clone(), "two".to_owned()).await.unwrap();
+    let first =
+        Catalog::open(objects.clone(), parts.clone(), "one".to_owned(), false).await.unwrap();
+    let second =
+        Catalog::open(objects.clone(), parts.clone(), "two".to_owned(), false).await.unwrap();
     assert!(first.commit(add(1, "a")).await.unwrap().is_empty());
     let others = second.commit(add(2, "b")).await.unwrap();
     assert_eq!(others.len(), 1);
     assert_eq!(ids(&second), ["a", "b"]);
     assert_eq!(first.commit(add(3, "c")).await.unwrap().len(), 1);
-    let third = Catalog::open(objects, parts, "three".to_owned()).await.unwrap();
+    let third = Catalog::open(objects, parts, "three".to_owned(), false).await.unwrap();
     assert_eq!(ids(&third), ["a", "b", "c"]);
     let gone = Change { nonce: 4, removed: vec!["z".to_owned()], ..Change::default() };
     third.commit(gone).await.unwrap_err();
@@ -64,8 +66,10 @@ async fn two_writers_both_succeed_and_see_each_other() {
 async fn a_change_whose_answer_was_lost_is_made_once() {
     let store = Arc::new(InMemory::new());
     let (objects, parts) = bucket(2, &store);
-    let before = Catalog::open(objects.clone(), parts.clone(), "one".to_owned()).await.unwrap();
-    let zombie = Catalog::open(objects.clone(), parts.clone(), "one".to_owned()).await.unwrap();
+    let before =
+        Catalog::open(objects.clone(), parts.clone(), "one".to_owned(), false).await.unwrap();
+    let zombie =
+        Catalog::open(objects.clone(), parts.clone(), "one".to_owned(), false).await.unwrap();
     let change = Change {
         wal: Some((Signal::Logs, Watermark { sequence: 7, holes: vec![(3, 4)] })),
         ..add(5, "a")
@@ -100,7 +104,8 @@ async fn a_first_flush_without_its_commit_is_no_damage() {
     let store = Arc::new(InMemory::new());
     let (objects, parts) = bucket(5, &store);
     flushed(&objects, "a", 0, 7).await;
-    let catalog = Catalog::open(objects.clone(), parts.clone(), "one".to_owned()).await.unwrap();
+    let catalog =
+        Catalog::open(objects.clone(), parts.clone(), "one".to_owned(), false).await.unwrap();
     assert_eq!(ids(&catalog), ["a"]);
     assert_eq!(catalog.watermark(Signal::Logs).sequence, 7);
     assert!(catalog.problems().is_empty(), "{:?}", catalog.problems());
@@ -112,7 +117,8 @@ async fn a_catalog_that_is_gone_is_made_again_and_said_to_have_been() {
     let (objects, parts) = bucket(6, &store);
     flushed(&objects, "a", 0, 7).await;
     flushed(&objects, "b", 7, 9).await;
-    let catalog = Catalog::open(objects.clone(), parts.clone(), "one".to_owned()).await.unwrap();
+    let catalog =
+        Catalog::open(objects.clone(), parts.clone(), "one".to_owned(), false).await.unwrap();
     assert_eq!(ids(&catalog), ["a", "b"]);
     assert_eq!(catalog.watermark(Signal::Logs).sequence, 9);
     assert_eq!(catalog.problems().len(), 1, "{:?}", catalog.problems());
@@ -122,10 +128,12 @@ async fn a_catalog_that_is_gone_is_made_again_and_said_to_have_been() {
 async fn a_process_that_was_replaced_is_fenced_off() {
     let store = Arc::new(InMemory::new());
     let (objects, parts) = bucket(4, &store);
-    let zombie = Catalog::open(objects.clone(), parts.clone(), "one".to_owned()).await.unwrap();
+    let zombie =
+        Catalog::open(objects.clone(), parts.clone(), "one".to_owned(), false).await.unwrap();
     zombie.announce().await.unwrap();
     zombie.commit(add(1, "a")).await.unwrap();
-    let heir = Catalog::open(objects.clone(), parts.clone(), "one".to_owned()).await.unwrap();
+    let heir =
+        Catalog::open(objects.clone(), parts.clone(), "one".to_owned(), false).await.unwrap();
     heir.announce().await.unwrap();
     heir.commit(add(2, "b")).await.unwrap();
     assert_eq!(zombie.commit(add(3, "c")).await.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -134,8 +142,9 @@ async fn a_process_that_was_replaced_is_fenced_off() {
     assert!(!heir.look().await.unwrap(), "nothing of the zombie came in");
     assert_eq!(ids(&heir), ["a", "b"]);
     // One that only looks notices as well; another writer does not mind.
-    let third = Catalog::open(objects.clone(), parts.clone(), "one".to_owned()).await.unwrap();
-    let other = Catalog::open(objects, parts, "two".to_owned()).await.unwrap();
+    let third =
+        Catalog::open(objects.clone(), parts.clone(), "one".to_owned(), false).await.unwrap();
+    let other = Catalog::open(objects, parts, "two".to_owned(), false).await.unwrap();
     third.announce().await.unwrap();
     assert!(heir.look().await.unwrap() && *heir.fenced().borrow());
     assert!(other.look().await.unwrap() && !*other.fenced().borrow());
@@ -145,20 +154,22 @@ async fn a_process_that_was_replaced_is_fenced_off() {
 async fn many_commits_open_from_a_checkpoint() {
     let store = Arc::new(InMemory::new());
     let (objects, parts) = bucket(3, &store);
-    let catalog = Catalog::open(objects.clone(), parts.clone(), "one".to_owned()).await.unwrap();
+    let catalog =
+        Catalog::open(objects.clone(), parts.clone(), "one".to_owned(), false).await.unwrap();
     for number in 0..70 {
         catalog.commit(add(number, &format!("{number:03}"))).await.unwrap();
     }
     for sequence in 1..=32 {
         objects.delete(&commit_path(sequence)).await.unwrap();
     }
-    let again = Catalog::open(objects.clone(), parts.clone(), "one".to_owned()).await.unwrap();
+    let again =
+        Catalog::open(objects.clone(), parts.clone(), "one".to_owned(), false).await.unwrap();
     assert_eq!(again.problems(), [] as [String; 0]);
     assert_eq!(ids(&again).len(), 70);
     // The newest checkpoint is damaged: the one before and the commits since stand in.
     let newest = crate::catalog::checkpoint_path(64);
     objects.put(&newest, "nonsense".into()).await.unwrap();
-    let again = Catalog::open(objects, parts, "one".to_owned()).await.unwrap();
+    let again = Catalog::open(objects, parts, "one".to_owned(), false).await.unwrap();
     assert_eq!(again.problems().len(), 1);
     assert_eq!(ids(&again).len(), 70);
 }

@@ -39,7 +39,7 @@ fn nothing_acknowledged_is_lost_whatever_the_seed() {
 }
 
 /// Seeds that a promise was broken at once.
-const BROKEN_ONCE: [u64; 5] = [
+const BROKEN_ONCE: [u64; 6] = [
     // A request was in the log twice, and the hash that told so grew old before the second was covered.
     2_000_067,
     33_000_111,
@@ -48,6 +48,8 @@ const BROKEN_ONCE: [u64; 5] = [
     // Numbers that a power cut took from the log were given out again, and a flush that had never been
     // committed stood for the new entries once the catalog was lost.
     20_265_306,
+    // A listing that was some seconds old stood for a lost catalog, and the last segments were not in it.
+    20_266_977,
     // A commit was named, its folder's sync failed, and a repetition found it there.
     1_795_297_854_286_249_651,
 ];

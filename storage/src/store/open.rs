@@ -76,9 +76,9 @@ pub(super) async fn open_core(
     let folder = prepare(&options, &components).await?;
     let objects = Objects::open(&options, &components)?;
     versions::check_catalog(&objects).await?;
-    let (writer, life) = move_in(&options, &components).await?;
+    let Home { writer, has_lived, life } = move_in(&options, &components).await?;
     objects.remove_unfinished().await?;
-    let catalog = Catalog::open(objects.clone(), components.clone(), writer).await?;
+    let catalog = Catalog::open(objects.clone(), components.clone(), writer, has_lived).await?;
     if objects.is_shared() {
         catalog.announce().await?;
     }
@@ -118,23 +118,32 @@ async fn prepare(options: &Options, components: &Components) -> Result<DataFolde
     prepared.await
 }
 
-/// Leaves the mark by which the next start knows that this one did not end in order, and gives the
-/// folder's name (random, made once, it tells its logs apart in a shared catalog) and the number of
-/// its life.
-async fn move_in(
-    options: &Options,
-    components: &Components,
-) -> Result<(String, u64), StorageError> {
+/// What a data folder says of itself.
+#[derive(Debug)]
+struct Home {
+    /// Random, made once; it tells the folder's logs apart in a shared catalog.
+    writer: String,
+    /// Some process has worked here.
+    has_lived: bool,
+    /// Higher than that of every process before.
+    life: u64,
+}
+
+/// Leaves the mark by which the next start knows that this one did not end in order, and begins the
+/// folder's next life.
+async fn move_in(options: &Options, components: &Components) -> Result<Home, StorageError> {
     let moved_in = in_folder(options, components, |components, folder| {
         let files = components.files.as_ref();
         let context = |error| StorageError::io(folder.display(), error);
         let fresh = format!("{:016x}", components.random.next_u64());
-        let writer =
-            identity::read_or_create(files, &folder.join("writer"), &fresh).map_err(context)?;
+        let name = folder.join("writer");
+        let unnamed = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+        let has_lived = !files.read(&name).is_err_and(unnamed);
+        let writer = identity::read_or_create(files, &name, &fresh).map_err(context)?;
         let life = identity::begin_life(files, &folder.join("life"), components.clock.now_ns());
         let life = life.map_err(context)?;
         files::replace(files, &folder.join("running"), b"").map_err(context)?;
-        Ok((writer, life))
+        Ok(Home { writer, has_lived, life })
     });
     moved_in.await
 }
