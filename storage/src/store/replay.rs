@@ -5,7 +5,7 @@
 //! again. Only where they take more than the signal's share of `replay_memory_max` the oldest are
 //! flushed meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use model::Batch;
 use crate::files;
 use crate::segment::Append;
 use crate::store::core::{Core, Counters};
-use crate::store::dedup::RequestHash;
+use crate::store::dedup::{Kept, RequestHash};
 use crate::store::engine::SignalEngine;
 use crate::store::shard::{Logged, Shard};
 use crate::wal::{Piece, Replayed};
@@ -110,6 +110,9 @@ pub(super) struct Backlog {
     pub(super) pieces: Vec<Piece>,
     /// Numbers of entries whose like came before, and of that one.
     pub(super) doubled: BTreeMap<u64, u64>,
+    /// Of entries that are to be stored, the numbers of those like them that are not: one watermark
+    /// covers all, or a later start might take for stored what is not, or store it twice.
+    pub(super) twins: BTreeMap<u64, Vec<u64>>,
 }
 
 /// An entry of the log, looked at again.
@@ -127,21 +130,15 @@ type Looked<E> = Result<Vec<(Replayed, Decoded<<E as SignalEngine>::Batch>)>, St
 /// What replay has come across.
 struct Brought {
     outcome: Result<(), StorageError>,
-    /// Of entries that others repeat, the numbers of those: one watermark covers both, or the hash
-    /// that tells them from new ones might be forgotten before the second is covered.
+    /// As in [`Backlog`], of what is not stored yet.
     twins: BTreeMap<u64, Vec<u64>>,
-    damaged: BTreeSet<u64>,
     /// Monotonic time of the last flush that failed.
     failed_ns: Option<u64>,
 }
 
 impl Brought {
-    fn new(doubled: &BTreeMap<u64, u64>) -> Brought {
-        let mut twins: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-        for (twin, first) in doubled {
-            twins.entry(*first).or_default().push(*twin);
-        }
-        Brought { outcome: Ok(()), twins, damaged: BTreeSet::new(), failed_ns: None }
+    fn new(twins: BTreeMap<u64, Vec<u64>>) -> Brought {
+        Brought { outcome: Ok(()), twins, failed_ns: None }
     }
 }
 
@@ -153,13 +150,13 @@ impl<E: SignalEngine> Shard<E> {
         runtime: &tokio::runtime::Handle,
     ) -> Result<(), StorageError> {
         let start = self.core.components.clock.monotonic_ns();
-        let Backlog { entries, pieces, doubled } = backlog;
+        let Backlog { entries, pieces, doubled, twins } = backlog;
         let doubled = &doubled;
         let mut lanes: [Vec<Piece>; DECODERS] = Default::default();
         for (index, piece) in pieces.into_iter().enumerate() {
             lanes[index % DECODERS].push(piece);
         }
-        let mut brought = Brought::new(doubled);
+        let mut brought = Brought::new(twins);
         let joined = std::thread::scope(|scope| {
             let mut ends = Vec::new();
             let mut threads = Vec::new();
@@ -220,7 +217,7 @@ impl<E: SignalEngine> Shard<E> {
         backlog: Backlog,
         decoding: &Decoding<'_, E>,
     ) -> Result<(), StorageError> {
-        let mut brought = Brought::new(&backlog.doubled);
+        let mut brought = Brought::new(backlog.twins);
         for piece in backlog.pieces {
             let looked = match self.look_at(piece, &backlog.doubled, decoding) {
                 Ok(entries) => entries.into_iter().map(|entry| Ok(vec![entry])).collect(),
@@ -265,15 +262,22 @@ impl<E: SignalEngine> Shard<E> {
                 return;
             }
         };
-        for (entry, decoded) in entries {
-            let decoded = match decoded {
-                Decoded::Twin(first) if brought.damaged.contains(&first) => decoding.decode(&entry),
-                other => other,
-            };
-            if matches!(decoded, Decoded::Damaged) {
-                brought.damaged.insert(entry.sequence);
+        for (entry, mut decoded) in entries {
+            if let Decoded::Twin(first) = decoded
+                && let Some(mut twins) = brought.twins.remove(&first)
+            {
+                // The first could not be read or is damaged: this one stands for all of them.
+                twins.push(first);
+                brought.twins.insert(entry.sequence, twins);
+                let hash = RequestHash::new(&entry.tenant, entry.body_hash);
+                let (received_ns, sequence) = (entry.wire.received_ns, entry.sequence);
+                self.dedup.learn(Kept { hash, received_ns, sequence });
+                decoded = decoding.decode(&entry);
             }
-            let twins = brought.twins.remove(&entry.sequence).unwrap_or_default();
+            let twins = match decoded {
+                Decoded::Damaged => Vec::new(),
+                _ => brought.twins.remove(&entry.sequence).unwrap_or_default(),
+            };
             self.bring_back_entry(entry, decoded, twins);
         }
         // Of the size that a flush usually has, so that they can be written one by one.

@@ -323,6 +323,7 @@ impl<E: SignalEngine> Shard<E> {
         slot.note(logged.sequence);
         self.wal.applied(logged.sequence);
         for twin in &logged.twins {
+            slot.note(*twin);
             self.wal.applied(*twin);
         }
         if let Some(claim) = claim {
@@ -406,6 +407,6 @@ pub(super) struct Logged {
     pub(super) received_ns: i64,
     pub(super) bytes: usize,
     pub(super) append: Append,
-    /// Numbers of later entries that hold the same request and are left out.
+    /// Numbers of other entries that hold the same request and are left out.
     pub(super) twins: Vec<u64>,
 }

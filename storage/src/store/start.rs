@@ -83,25 +83,38 @@ impl<E: SignalEngine> Shard<E> {
         // What segments hold is known from the file alone: an entry below the watermark may also be
         // one whose write failed, which nobody was told to be stored.
         let mut doubled = BTreeMap::new();
+        let mut twins: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        let mut outstanding = scan.outstanding.clone();
         for entry in scan.hashes.iter().filter(|entry| !watermark.covers(entry.sequence)) {
             let (received_ns, sequence) = (entry.received_ns, entry.sequence);
             let hash = RequestHash::new(&entry.tenant, entry.body_hash);
-            let first = self.dedup.learn(Kept { hash, received_ns, sequence });
-            // Left out only where the other copy is stored for certain.
-            let is_stored = |first: u64| watermark.covers(first) || present.contains(&first);
-            if let Some(first) = first.filter(|first| *first != sequence && is_stored(*first)) {
+            let kept = Kept { hash, received_ns, sequence };
+            let Some(first) = self.dedup.learn(kept).filter(|first| *first != sequence) else {
+                continue;
+            };
+            if watermark.covers(first) {
                 doubled.insert(sequence, first);
+            } else if present.contains(&first) {
+                doubled.insert(sequence, first);
+                twins.entry(first).or_default().push(sequence);
+            } else {
+                // Its write failed, and the log has lost it since. Until this one is covered its
+                // number must not be, or a later start would take this one for stored.
+                self.dedup.unlearn(hash, first);
+                self.dedup.learn(kept);
+                twins.entry(sequence).or_default().push(first);
+                outstanding.push(first);
             }
         }
         self.dedup.begin(self.core.moment());
         self.unread.lock().extend(scan.unread.iter().cloned());
         self.core.admission.add_log_bytes(scan.bytes);
         let next = scan.next_sequence.max(self.core.first_entry);
-        self.wal.start(next, scan.files(), scan.outstanding.iter().copied())?;
+        self.wal.start(next, scan.files(), outstanding)?;
         let entries = scan.outstanding.len();
         if entries > 0 {
             self.core.catching_up.note_backlog();
         }
-        Ok(Backlog { entries, pieces: scan.into_pieces(), doubled })
+        Ok(Backlog { entries, pieces: scan.into_pieces(), doubled, twins })
     }
 }
