@@ -150,6 +150,10 @@ impl Files for FaultyFiles {
         DiskFiles.sync_folder(path)
     }
 
+    fn settle(&self, path: &Path) -> io::Result<()> {
+        DiskFiles.settle(path)
+    }
+
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         match self.free_bytes.load(Ordering::Relaxed) {
             0 => DiskFiles.free_bytes(path),

@@ -68,6 +68,11 @@ pub trait Files: Send + Sync + fmt::Debug {
     /// Makes creations, renames and removals in a folder durable.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
 
+    /// Makes a file that another process may have written, and its name, durable, and forgets what only
+    /// memory holds of it: what is read next is what the disk has. After a failed sync memory may hold
+    /// bytes, taken for written, that the disk never got.
+    fn settle(&self, path: &Path) -> io::Result<()>;
+
     /// Bytes that may still be written below `path`.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
 
@@ -194,6 +199,14 @@ impl Files for DiskFiles {
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+
+    fn settle(&self, path: &Path) -> io::Result<()> {
+        let file = File::open(path)?;
+        let synced = file.sync_data();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        synced?;
+        path.parent().map_or(Ok(()), |folder| self.sync_folder(folder))
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {

@@ -675,6 +675,29 @@ impl Files for Disk {
         self.world.leave(at)
     }
 
+    /// No step of its own, so that where a seed's machine goes down stays as it was.
+    fn settle(&self, path: &Path) -> io::Result<()> {
+        if self.world.is_down() {
+            return Err(broken());
+        }
+        let mut state = self.state.lock();
+        let number = state.number(path)?;
+        if self.mutation == Mutation::TrustMemory {
+            return Ok(());
+        }
+        if let Some(content) = state.contents.get_mut(&number) {
+            let mut dice = Dice::new(number ^ content.bytes.len() as u64);
+            for range in std::mem::take(&mut content.doubtful) {
+                content.lose(range, &mut dice);
+            }
+            content.durable = content.bytes.len();
+        }
+        if let Some(folder) = path.parent() {
+            state.sync_folder(folder);
+        }
+        Ok(())
+    }
+
     fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
         Ok(1 << 40)
     }

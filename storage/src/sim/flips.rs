@@ -180,7 +180,7 @@ impl Bench {
             let (signal, tenant) = (Signal::Logs, number % TENANTS);
             Request { number, signal, tenant, records: 2, time_ns }
         };
-        let request = self.ledger.send(make);
+        let request = self.ledger.send(world, make);
         store.write(request.write(time_ns)).await.map_err(|error| error.to_string())?;
         Ok(())
     }
@@ -211,7 +211,7 @@ impl Bench {
                 let time_ns = world.now_ns();
                 let tenant = nth % TENANTS;
                 let make = |number| Request { number, signal, tenant, records: 12, time_ns };
-                let request = self.ledger.send(make);
+                let request = self.ledger.send(world, make);
                 store.write(request.write(time_ns)).await.map_err(|error| error.to_string())?;
                 self.ledger.acknowledge(request.number, world);
             }

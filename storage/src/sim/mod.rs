@@ -52,6 +52,8 @@ pub enum Mutation {
     DropFolderSyncs,
     /// Writes are acknowledged before the log is synced.
     AckBeforeSync,
+    /// What memory holds of a log is taken for durable at a start.
+    TrustMemory,
     /// Log files go before the commit that stands for them.
     TruncateBeforeCommit,
     /// What the catalog does not list is deleted at start.
@@ -65,6 +67,8 @@ pub struct Plan {
     pub mutation: Mutation,
     /// The first life ends at this step; where there is none the seed chooses.
     pub crash: Option<(&'static str, Moment)>,
+    /// Clients send requests of earlier lives again that nobody acknowledged.
+    pub resends: bool,
 }
 
 /// What came of a run.
@@ -200,6 +204,10 @@ impl Run {
             // A sync that fails and a power cut are more than this durability can take.
             faults.writes = 0;
         }
+        if self.plan.resends {
+            // A file of hashes that cannot be read is allowed to let a retry in.
+            faults.reads = 0;
+        }
         faults
     }
 
@@ -276,6 +284,7 @@ impl Run {
             chapter,
             is_calm: faults.reads + faults.writes + faults.bucket == 0,
             is_wiped: self.is_wiped,
+            resends: self.plan.resends,
         };
         let world = Arc::clone(&self.world);
         let outcome = runtime.block_on(async {
@@ -290,6 +299,8 @@ impl Run {
             self.crashes += u64::from(world.is_down());
             let passed = world.passed();
             let jump = if self.dice.one_in(4) { self.dice.below(7200) as i64 - 3600 } else { 0 };
+            // What came an hour ago by the clock on the wall is no retry.
+            let jump = if self.plan.resends { 0 } else { jump };
             world.end(passed, jump * SECOND_NS);
             outcome
         });
@@ -315,6 +326,7 @@ struct Life {
     chapter: Chapter,
     is_calm: bool,
     is_wiped: bool,
+    resends: bool,
 }
 
 impl Life {
@@ -397,6 +409,7 @@ impl Life {
             world: Arc::clone(&self.world),
             ledger: Arc::clone(&self.ledger),
             dice: Dice::new(self.dice.next()),
+            resends: self.resends,
         }
     }
 }
@@ -407,6 +420,8 @@ struct Client {
     world: Arc<World>,
     ledger: Arc<Ledger>,
     dice: Dice,
+    /// Sends requests of earlier lives again.
+    resends: bool,
 }
 
 impl Client {
@@ -414,13 +429,9 @@ impl Client {
         for _ in 0..4 + self.dice.below(14) {
             let pause = if self.dice.one_in(3) { 4000 } else { 50 };
             tokio::time::sleep(self.dice.duration(pause)).await;
-            let request = self.ledger.send(|number| Request {
-                number,
-                signal: Signal::ALL[self.dice.below(3) as usize],
-                tenant: self.dice.below(TENANTS),
-                records: 1 + self.dice.below(6),
-                time_ns: self.world.now_ns() - self.dice.below(3_000_000) as i64 * 1000,
-            });
+            let again = self.resends && self.dice.one_in(3);
+            let again = again.then(|| self.ledger.unanswered(&mut self.dice, self.world.as_ref()));
+            let request = again.flatten().unwrap_or_else(|| self.new_request());
             let tries = 1 + self.dice.below(3);
             for _ in 0..tries {
                 let received_ns = self.world.now_ns();
@@ -439,6 +450,18 @@ impl Client {
                 tokio::time::sleep(self.dice.duration(3000)).await;
             }
         }
+    }
+}
+
+impl Client {
+    fn new_request(&mut self) -> Request {
+        self.ledger.send(self.world.as_ref(), |number| Request {
+            number,
+            signal: Signal::ALL[self.dice.below(3) as usize],
+            tenant: self.dice.below(TENANTS),
+            records: 1 + self.dice.below(6),
+            time_ns: self.world.now_ns() - self.dice.below(3_000_000) as i64 * 1000,
+        })
     }
 }
 

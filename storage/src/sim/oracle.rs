@@ -7,11 +7,17 @@ use model::Signal;
 use parking_lot::Mutex;
 
 use crate::sim::load::{Request, Stored, tenant};
+use crate::sim::world::Dice;
 use crate::{Clock, Store};
+
+/// So long a client goes on with a request; well within the window of duplicates. Units: ns.
+const RETRY_NS: u64 = 120_000_000_000;
 
 #[derive(Debug)]
 struct Sent {
     request: Request,
+    /// Units: ns, monotonic.
+    sent_ns: u64,
     /// When the last acknowledgement came; nothing where none did.
     acknowledged_ns: Option<i64>,
     /// The same on the clock that never goes back.
@@ -39,14 +45,31 @@ impl Ledger {
     }
 
     /// Notes a request before it is sent.
-    pub(super) fn send(&self, make: impl FnOnce(u64) -> Request) -> Request {
-        let mut state = self.state.lock();
-        let number = state.sent.len() as u64;
+    pub(super) fn send(&self, clock: &dyn Clock, make: impl FnOnce(u64) -> Request) -> Request {
+        let number = self.state.lock().sent.len() as u64;
         let request = make(number);
-        state
-            .sent
-            .insert(number, Sent { request, acknowledged_ns: None, acknowledged_monotonic_ns: 0 });
+        let sent = Sent {
+            request,
+            sent_ns: clock.monotonic_ns(),
+            acknowledged_ns: None,
+            acknowledged_monotonic_ns: 0,
+        };
+        self.state.lock().sent.insert(number, sent);
         request
+    }
+
+    /// A request of the last minutes that nobody acknowledged.
+    pub(super) fn unanswered(&self, dice: &mut Dice, clock: &dyn Clock) -> Option<Request> {
+        let state = self.state.lock();
+        let since_ns = clock.monotonic_ns().saturating_sub(RETRY_NS);
+        // A clock that was set back has records refused that are ahead of it.
+        let now_ns = clock.now_ns();
+        let open = |sent: &&Sent| {
+            let is_late = sent.sent_ns < since_ns || sent.request.time_ns > now_ns;
+            sent.acknowledged_ns.is_none() && !is_late
+        };
+        let open: Vec<&Sent> = state.sent.values().filter(open).collect();
+        open.get(dice.below(open.len().max(1) as u64) as usize).map(|sent| sent.request)
     }
 
     pub(super) fn acknowledge(&self, number: u64, clock: &dyn Clock) {

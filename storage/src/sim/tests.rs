@@ -1,6 +1,7 @@
 //! The simulation in `make test`: some hundred seeds, and whether it would notice anything.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::sim::{
     Damages, Flips, Moment, Mutation, Plan, Report, cut_log, damage_catalog, damage_log,
@@ -9,6 +10,8 @@ use crate::sim::{
 
 /// Seeds of the fast tier; `make chaos` takes ten thousand.
 const SEEDS: u64 = 240;
+/// Those in which clients send again what nobody acknowledged in an earlier life.
+const RESENDS: u64 = 160;
 
 fn print(report: &Report) {
     for line in &report.trace {
@@ -36,6 +39,12 @@ fn nothing_acknowledged_is_lost_whatever_the_seed() {
     for point in points() {
         assert!(passed.get(point).is_some_and(|count| *count > 50), "{point}: {passed:?}");
     }
+}
+
+#[test]
+fn a_request_that_is_sent_again_after_a_crash_is_stored_once_and_for_good() {
+    let plan = |seed| Plan { seed, resends: true, ..Plan::default() };
+    all_hold((0..RESENDS).map(|seed| run_plan(plan(seed))));
 }
 
 /// Seeds that a promise was broken at once.
@@ -137,8 +146,12 @@ fn a_lost_catalog_loses_nothing() {
 }
 
 fn is_caught(mutation: Mutation) {
-    let caught = (0..300).find_map(|seed| {
-        let report = run_plan(Plan { seed, mutation, ..Plan::default() });
+    is_caught_by(mutation, 0..300, false);
+}
+
+fn is_caught_by(mutation: Mutation, mut seeds: Range<u64>, resends: bool) {
+    let caught = seeds.find_map(|seed| {
+        let report = run_plan(Plan { seed, mutation, resends, ..Plan::default() });
         report.problem.map(|problem| (seed, problem))
     });
     let Some((seed, problem)) = caught else { panic!("{mutation:?} goes unnoticed") };
@@ -153,6 +166,12 @@ fn folders_that_are_not_synced_are_noticed() {
 #[test]
 fn acknowledging_before_the_sync_is_noticed() {
     is_caught(Mutation::AckBeforeSync);
+}
+
+#[test]
+fn taking_for_durable_what_memory_holds_of_a_log_is_noticed() {
+    // It takes a kill, a retry and a power cut: about one seed in a thousand.
+    is_caught_by(Mutation::TrustMemory, 800..6000, true);
 }
 
 #[test]

@@ -129,6 +129,18 @@ impl Dedup {
         None
     }
 
+    /// Forgets requests that are not stored after all, and gives the numbers of their entries.
+    pub(super) fn forget_lost(&self, is_stored: impl Fn(u64) -> bool) -> Vec<u64> {
+        let mut known = self.known.lock();
+        let (kept, lost): (VecDeque<Kept>, VecDeque<Kept>) =
+            known.order.drain(..).partition(|kept| is_stored(kept.sequence));
+        known.order = kept;
+        for lost in &lost {
+            known.states.remove(&lost.hash);
+        }
+        lost.into_iter().map(|lost| lost.sequence).collect()
+    }
+
     /// Forgets a request whose entry in the log turns out to be damaged: a retry is to be stored.
     pub(super) fn unlearn(&self, hash: RequestHash, sequence: u64) {
         let mut known = self.known.lock();
@@ -144,13 +156,13 @@ impl Dedup {
     /// just come, as far as is known.
     pub(super) fn begin(&self, now: Moment) {
         let mut known = self.known.lock();
-        for kept in &mut known.order {
-            kept.received_ns = kept.received_ns.min(now.wall_ns);
-        }
         let newest_ns = known.order.iter().map(|kept| kept.received_ns).max();
-        known.believed = Some(Moment { wall_ns: newest_ns.unwrap_or(now.wall_ns), ..now });
-        let now_ns = known.believe(now);
-        known.forget(now_ns.saturating_sub(self.window_ns));
+        let away_ns = newest_ns.map_or(0, |newest_ns| now.wall_ns.saturating_sub(newest_ns));
+        for kept in &mut known.order {
+            kept.received_ns = kept.received_ns.saturating_add(away_ns);
+        }
+        known.believed = Some(now);
+        known.forget(now.wall_ns.saturating_sub(self.window_ns));
     }
 
     /// Writes what is remembered, so that log files can be removed.
@@ -160,9 +172,11 @@ impl Dedup {
             let mut known = self.known.lock();
             let now_ns = known.believe(now);
             known.forget(now_ns.saturating_sub(self.window_ns));
+            // By the clock on the wall, as in the log, with whose entries the next start compares.
+            let lag_ns = now.wall_ns.saturating_sub(now_ns);
             out.reserve(known.order.len() * RECORD_BYTES + 8);
             for kept in &known.order {
-                out.extend_from_slice(&kept.received_ns.to_le_bytes());
+                out.extend_from_slice(&kept.received_ns.saturating_add(lag_ns).to_le_bytes());
                 out.extend_from_slice(&kept.sequence.to_le_bytes());
                 out.extend_from_slice(&kept.hash.0.to_le_bytes());
             }

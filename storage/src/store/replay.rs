@@ -110,8 +110,8 @@ pub(super) struct Backlog {
     pub(super) pieces: Vec<Piece>,
     /// Numbers of entries whose like came before, and of that one.
     pub(super) doubled: BTreeMap<u64, u64>,
-    /// Of entries that are to be stored, the numbers of those like them that are not: one watermark
-    /// covers all, or a later start might take for stored what is not, or store it twice.
+    /// Of entries that others repeat, the numbers of those: one watermark covers all, or the hash that
+    /// tells them from new ones might be forgotten before the last is covered.
     pub(super) twins: BTreeMap<u64, Vec<u64>>,
 }
 
@@ -263,7 +263,15 @@ impl<E: SignalEngine> Shard<E> {
             }
         };
         for (entry, mut decoded) in entries {
-            if let Decoded::Twin(first) = decoded
+            let first = match decoded {
+                Decoded::Twin(first) => Some(first),
+                _ => None,
+            };
+            if first.is_some_and(|it| it > entry.sequence && brought.twins.contains_key(&it)) {
+                // Still to come; both are covered then.
+                continue;
+            }
+            if let Some(first) = first
                 && let Some(mut twins) = brought.twins.remove(&first)
             {
                 // The first could not be read or is damaged: this one stands for all of them.

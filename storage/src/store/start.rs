@@ -80,30 +80,24 @@ impl<E: SignalEngine> Shard<E> {
             tracing::warn!("the hashes of recent requests cannot be read and are forgotten");
         }
         let present: BTreeSet<u64> = scan.outstanding.iter().copied().collect();
+        // What was not durable when the power went is gone from the log, and a retry of it is new. No
+        // watermark may run over its number while the file still names it.
+        let mut outstanding =
+            self.dedup.forget_lost(|number| watermark.covers(number) || present.contains(&number));
+        outstanding.extend(&scan.outstanding);
         // What segments hold is known from the file alone: an entry below the watermark may also be
         // one whose write failed, which nobody was told to be stored.
         let mut doubled = BTreeMap::new();
         let mut twins: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-        let mut outstanding = scan.outstanding.clone();
         for entry in scan.hashes.iter().filter(|entry| !watermark.covers(entry.sequence)) {
             let (received_ns, sequence) = (entry.received_ns, entry.sequence);
             let hash = RequestHash::new(&entry.tenant, entry.body_hash);
-            let kept = Kept { hash, received_ns, sequence };
-            let Some(first) = self.dedup.learn(kept).filter(|first| *first != sequence) else {
-                continue;
-            };
-            if watermark.covers(first) {
+            let first = self.dedup.learn(Kept { hash, received_ns, sequence });
+            if let Some(first) = first.filter(|first| *first != sequence) {
                 doubled.insert(sequence, first);
-            } else if present.contains(&first) {
-                doubled.insert(sequence, first);
-                twins.entry(first).or_default().push(sequence);
-            } else {
-                // Its write failed, and the log has lost it since. Until this one is covered its
-                // number must not be, or a later start would take this one for stored.
-                self.dedup.unlearn(hash, first);
-                self.dedup.learn(kept);
-                twins.entry(sequence).or_default().push(first);
-                outstanding.push(first);
+                if !watermark.covers(first) {
+                    twins.entry(first).or_default().push(sequence);
+                }
             }
         }
         self.dedup.begin(self.core.moment());

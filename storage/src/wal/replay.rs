@@ -164,7 +164,7 @@ impl Wal {
                 found.take(path, first_sequence, scan, watermark);
                 continue;
             }
-            let bytes = match disk.read(&path) {
+            let bytes = match self.read_file(&path, quarantine.is_some()) {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     self.damage(&mut found, &entry.name, format!("cannot be read: {error}"));
@@ -196,6 +196,18 @@ impl Wal {
             self.torn(&mut found, &name, &tail);
         }
         Ok(found)
+    }
+
+    /// Reads a file that nothing continues: the process that wrote it may have ended between a write and
+    /// its sync, or at a sync that failed. Before a retry of what is in it may be acknowledged
+    /// (`settle`), it is on disk, or gone.
+    fn read_file(&self, path: &Path, settle: bool) -> std::io::Result<Vec<u8>> {
+        let disk = self.shared.components.files.as_ref();
+        if settle {
+            // A sync tells of an earlier failure once; afterwards memory holds nothing but what is on disk.
+            disk.settle(path).or_else(|_| disk.settle(path))?;
+        }
+        disk.read(path)
     }
 
     /// Tells a torn tail from damage, and a missing file from a gap that a failed write left.
