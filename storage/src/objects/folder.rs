@@ -1,5 +1,6 @@
 //! Objects in a local folder.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -160,6 +161,16 @@ impl Folder {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Syncs the folders of what was deleted.
+    pub(crate) fn settle_deletes(&self, paths: &[String]) -> Result<(), StorageError> {
+        let places: BTreeSet<PathBuf> =
+            paths.iter().filter_map(|path| Some(self.place(path).parent()?.to_owned())).collect();
+        places.iter().try_for_each(|folder| {
+            let synced = self.files.sync_folder(folder);
+            synced.map_err(|error| StorageError::io(folder.display(), error))
+        })
     }
 
     pub(crate) fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StorageError> {

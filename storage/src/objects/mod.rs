@@ -227,6 +227,17 @@ impl Objects {
         }
     }
 
+    /// Returns when a power cut cannot bring back what was deleted.
+    pub(crate) async fn settle_deletes(&self, paths: &[String]) -> Result<(), StorageError> {
+        match self {
+            Objects::Folder(folder) => {
+                let (folder, paths) = (Arc::clone(folder), paths.to_vec());
+                folder.threads().clone().blocking(move || folder.settle_deletes(&paths)).await
+            }
+            Objects::Bucket(_) => Ok(()),
+        }
+    }
+
     /// A range of an object, read where it may block.
     pub(crate) async fn get_range(
         &self,

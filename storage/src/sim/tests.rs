@@ -47,6 +47,13 @@ fn a_request_that_is_sent_again_after_a_crash_is_stored_once_and_for_good() {
     all_hold((0..RESENDS).map(|seed| run_plan(plan(seed))));
 }
 
+/// The same, with clients that send again what nobody acknowledged.
+const BROKEN_ONCE_AGAIN: [u64; 1] = [
+    // A power cut undid the removal of a flush that was never committed, and not that of what had been
+    // flushed in its stead; then the catalog was lost.
+    50_001_087,
+];
+
 /// Seeds that a promise was broken at once.
 const BROKEN_ONCE: [u64; 7] = [
     // A request was in the log twice, and the hash that told so grew old before the second was covered.
@@ -69,6 +76,8 @@ const BROKEN_ONCE: [u64; 7] = [
 #[test]
 fn what_was_broken_once_holds() {
     all_hold(BROKEN_ONCE.into_iter().map(run));
+    let again = |seed| run_plan(Plan { seed, resends: true, ..Plan::default() });
+    all_hold(BROKEN_ONCE_AGAIN.into_iter().map(again));
     // A flush that was never committed had entries whose numbers were given out again.
     let crash = Some(("hashes folder sync", Moment::Amid));
     all_hold([run_plan(Plan { seed: 20_262_256, crash, ..Plan::default() })].into_iter());

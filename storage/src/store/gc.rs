@@ -56,6 +56,20 @@ pub(super) async fn upkeep(store: Weak<Store>) {
     }
 }
 
+/// Objects to be deleted, in an order that a crash and a lost catalog may cut short anywhere: what an
+/// orphan claims to replace must not be taken for replaced once its data are gone, and what a removed
+/// segment has replaced must not come back while its data are there.
+#[derive(Debug, Default)]
+struct Doomed {
+    /// Sidecars of orphans.
+    before: Vec<String>,
+    data: Vec<String>,
+    /// Sidecars of removed segments.
+    after: Vec<String>,
+    /// Objects of orphans.
+    orphans: usize,
+}
+
 impl Store {
     /// Deletes files that nobody can need any more.
     pub(super) async fn collect_garbage(&self) -> Result<(), StorageError> {
@@ -81,9 +95,11 @@ impl Store {
         });
         // After the catalog: whoever pins takes what it lists.
         let pinned = core.pins.segments(core.components.clock.monotonic_ns());
-        let in_doubt = !self.retention_waiting().is_empty();
+        let spares_orphans =
+            !self.retention_waiting().is_empty() || !core.catalog.problems().is_empty();
         let mut gone: Vec<String> =
             removed.keys().filter(|id| !files.contains_key(*id)).cloned().collect();
+        let mut doomed = Doomed::default();
         for (id, entries) in files {
             if live.contains(&id)
                 || held.contains(&id)
@@ -97,23 +113,33 @@ impl Store {
             let since = removed.get(&id).copied().unwrap_or_else(|| {
                 entries.iter().map(|entry| entry.modified_ns).max().unwrap_or(i64::MAX)
             });
-            if since > before || (is_orphan && (in_doubt || !core.catalog.problems().is_empty())) {
+            if since > before || (is_orphan && spares_orphans) {
                 continue;
             }
-            // Its sidecar tells that the set of its living siblings was whole.
-            let stays = !is_orphan && self.has_sibling(&entries, &live).await?;
-            for entry in &entries {
-                if !(stays && entry.path.ends_with(SIDECAR)) {
-                    core.objects.delete(&entry.path).await?;
-                }
-            }
+            // Its sidecar tells that the set of its living siblings was whole, and what an orphan that
+            // is still there did in vain.
+            let stays = !is_orphan && (spares_orphans || self.has_sibling(&entries, &live).await?);
+            let paths = entries.into_iter().map(|entry| entry.path);
+            let (sidecars, data): (Vec<_>, Vec<_>) = paths.partition(|it| it.ends_with(SIDECAR));
             if is_orphan {
-                Counters::add(&core.counters.orphans_removed, entries.len() as u64);
+                doomed.orphans += sidecars.len() + data.len();
+                doomed.before.extend(sidecars);
+            } else if !stays {
+                doomed.after.extend(sidecars);
             }
+            doomed.data.extend(data);
             if !stays {
                 gone.push(id);
             }
         }
+        let Doomed { before: first, data, after, orphans } = doomed;
+        for paths in [first, data, after] {
+            for path in &paths {
+                core.objects.delete(path).await?;
+            }
+            core.objects.settle_deletes(&paths).await?;
+        }
+        Counters::add(&core.counters.orphans_removed, orphans as u64);
         core.catalog.forget(&gone);
         self.prune_catalog(before).await
     }
