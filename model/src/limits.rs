@@ -71,6 +71,9 @@ pub struct Limits {
     pub on_oversize: Oversize,
     /// `ingest.max_nesting_depth`. Units: levels of arrays and maps in a value.
     pub nesting_depth_max: usize,
+    /// `ingest.max_columns_per_stream`: the most frequent attributes of a tenant's streams have a column
+    /// of their own in a segment, the others lie together and lose nothing. Units: columns.
+    pub columns_max: usize,
     /// `ingest.max_age`; off by default, because a late record is better kept than refused and
     /// retention counts from a record's arrival. Units: ns.
     pub age_max_ns: i64,
@@ -141,6 +144,7 @@ impl Default for Limits {
             line_bytes_max: 256 << 10,
             on_oversize: Oversize::Reject,
             nesting_depth_max: 32,
+            columns_max: 256,
             age_max_ns: 0,
             future_max_ns: 600 * crate::NS_PER_S,
             ooo_window_ns: 7_200 * crate::NS_PER_S,

@@ -172,6 +172,14 @@ pub(super) const LIMITS: &[Setting] = &[
         show
     ),
     setting!(
+        "limits.ingest.max_columns_per_stream",
+        None,
+        "COUNT",
+        "Attributes of a tenant's streams that have a column of their own in a segment, the most frequent ones; the others lie together. Counts from the next flush; 1000 at most.",
+        limits.columns_max = unsigned::<usize>,
+        show
+    ),
+    setting!(
         "limits.ingest.max_age",
         None,
         "DURATION",

@@ -269,13 +269,7 @@ fn files_of<E: SignalEngine>(batch: E::Batch, level: u8) -> Result<Vec<Vec<Bytes
     let limits = LimitsOf::new(&options.limits, &TenantId::default());
     let memtable = E::memtable(1, limits, &options);
     let _refused = E::append(&memtable, batch, 0, Append::Live);
-    let id_fields = options.id_fields.into();
-    let mut ctx = EncodeContext {
-        id_fields,
-        level: 0,
-        segment_bytes_target: 1 << 24,
-        work_bytes_max: 384 << 20,
-    };
+    let mut ctx = EncodeContext::sample(options.id_fields, 0, 1 << 24);
     let mut encoded = E::encode(&memtable, &ctx)?;
     if level > 0 {
         ctx.level = level;

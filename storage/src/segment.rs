@@ -171,9 +171,20 @@ pub(crate) struct EncodeContext {
     pub(crate) segment_bytes_target: usize,
     /// [`crate::Options::work_bytes_max`]. Units: bytes.
     pub(crate) work_bytes_max: usize,
+    /// `limits.ingest.max_columns_per_stream` of the tenant.
+    pub(crate) columns_max: usize,
 }
 
 impl EncodeContext {
+    /// What tests encode with.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn sample(id_fields: Vec<String>, level: u8, segment_bytes_target: usize) -> Self {
+        let columns_max = model::Limits::default().columns_max;
+        let work_bytes_max = crate::Options::new(std::path::PathBuf::new()).work_bytes_max as usize;
+        let id_fields = id_fields.into();
+        EncodeContext { id_fields, level, segment_bytes_target, work_bytes_max, columns_max }
+    }
+
     /// Raw bytes after which a row group ends early: a sixth of the work's memory.
     pub(crate) fn row_group_bytes(&self) -> usize {
         (self.work_bytes_max / 6).clamp(BLOCK_BYTES, ROW_GROUP_BYTES)

@@ -12,8 +12,8 @@ use super::builder::{ColumnBuilder, Remap};
 use super::shapes::{SHAPE_ITEMS_MAX, ShapeTable};
 use super::{ColumnSpec, Kind};
 
-/// Typed columns of a segment at most.
-const TYPED_COLUMNS_MAX: usize = 256;
+/// Typed columns of a segment at most, whatever a tenant's limit says.
+const TYPED_COLUMNS_MAX: usize = 1000;
 /// Different keys that a plan counts at most.
 const KEYS_COUNTED_MAX: usize = 16 << 10;
 /// A key gets a column when more than one record in this many has it.
@@ -82,8 +82,9 @@ impl AttributePlanner {
         }
     }
 
-    /// Decides.
-    pub(crate) fn finish(self) -> Arc<AttributePlan> {
+    /// Decides. `columns_max` is `limits.ingest.max_columns_per_stream`: the most frequent keys have a
+    /// column, 0 is no limit.
+    pub(crate) fn finish(self, columns_max: usize) -> Arc<AttributePlan> {
         let records = self.records;
         let mut keys: Vec<(u64, String, Kind)> = self
             .counts
@@ -96,7 +97,8 @@ impl AttributePlanner {
             })
             .collect();
         keys.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        keys.truncate(TYPED_COLUMNS_MAX);
+        let columns_max = if columns_max == 0 { TYPED_COLUMNS_MAX } else { columns_max };
+        keys.truncate(columns_max.min(TYPED_COLUMNS_MAX));
         keys.sort_by(|a, b| a.1.cmp(&b.1));
         Arc::new(AttributePlan::new(keys.into_iter().map(|(_, key, kind)| (key, kind)).collect()))
     }

@@ -6,6 +6,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::segment::MemorySource;
 
+/// More than the keys of any of these tests.
+const COLUMNS_MAX: usize = 256;
+
 #[derive(Debug, Clone)]
 enum Given {
     Text(String),
@@ -59,11 +62,15 @@ fn list(pairs: &[(String, Given)]) -> Vec<u8> {
 
 /// Writes the lists as a file of blocks of `block` rows.
 fn write(lists: &[Vec<u8>], block: usize) -> ColumnFile {
+    write_with(lists, block, COLUMNS_MAX)
+}
+
+fn write_with(lists: &[Vec<u8>], block: usize, columns_max: usize) -> ColumnFile {
     let mut planner = AttributePlanner::default();
     for list in lists {
         planner.observe(AttributesRef::list(list));
     }
-    let plan = planner.finish();
+    let plan = planner.finish(columns_max);
     let mut writer = ColumnFileWriter::new(plan.specs(), 1).unwrap();
     let mut builder = AttributesBuilder::new(plan);
     for group in lists.chunks(block * 2) {
@@ -121,7 +128,19 @@ proptest! {
     }
 
     #[test]
-    fn files_merge_column_by_column(left in records(), right in records()) {
+    fn what_has_no_column_of_its_own_is_kept_as_well(
+        records in records(), columns_max in 1usize..4,
+    ) {
+        let lists: Vec<Vec<u8>> = records.iter().map(|pairs| list(pairs)).collect();
+        let file = write_with(&lists, 8, columns_max);
+        prop_assert!(AttributeFile::open(&file).unwrap().keys().count() <= columns_max);
+        prop_assert_eq!(read(&file), lists);
+    }
+
+    #[test]
+    fn files_merge_column_by_column(
+        left in records(), right in records(), columns_max in 0usize..6,
+    ) {
         let left: Vec<Vec<u8>> = left.iter().map(|pairs| list(pairs)).collect();
         let right: Vec<Vec<u8>> = right.iter().map(|pairs| list(pairs)).collect();
         let files = [write(&left, 7), write(&right, 5)];
@@ -132,7 +151,7 @@ proptest! {
             let rows = file.blocks().iter().map(|block| u64::from(block.rows)).sum();
             planner.observe_file(attributes, rows);
         }
-        let plan = planner.finish();
+        let plan = planner.finish(columns_max);
         let mut writer = ColumnFileWriter::new(plan.specs(), 3).unwrap();
         let mut builder = AttributesBuilder::new(plan);
         let mut scratch = ReadScratch::new().unwrap();
@@ -320,7 +339,7 @@ fn a_flipped_byte_in_a_file_never_panics() {
         .collect();
     let mut planner = AttributePlanner::default();
     lists.iter().for_each(|list| planner.observe(AttributesRef::list(list)));
-    let plan = planner.finish();
+    let plan = planner.finish(COLUMNS_MAX);
     let mut writer = ColumnFileWriter::new(plan.specs(), 1).unwrap();
     let mut builder = AttributesBuilder::new(plan);
     lists.iter().enumerate().for_each(|(row, list)| builder.push(row, AttributesRef::list(list)));

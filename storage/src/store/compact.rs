@@ -98,7 +98,7 @@ impl<E: SignalEngine> Shard<E> {
         if handles.len() != plan.inputs.len() {
             return Err(unavailable("segments to be merged are gone"));
         }
-        let ctx = self.core.encode_context(plan.level);
+        let ctx = self.core.encode_context(plan.level, &tenant.id);
         let inputs = handles.clone();
         let faults = Arc::clone(&self.core.components.faults);
         let merged = self.core.compaction_pool.run(move || {

@@ -133,12 +133,13 @@ impl Core {
         *self.stop.borrow()
     }
 
-    pub(crate) fn encode_context(&self, level: u8) -> EncodeContext {
+    pub(crate) fn encode_context(&self, level: u8, tenant: &TenantId) -> EncodeContext {
         let id_fields = Arc::clone(&self.id_fields);
         let target = self.options.segment_bytes_target;
         let segment_bytes_target = usize::try_from(target).unwrap_or(usize::MAX);
         let work_bytes_max = usize::try_from(self.options.work_bytes_max).unwrap_or(usize::MAX);
-        EncodeContext { id_fields, level, segment_bytes_target, work_bytes_max }
+        let columns_max = self.options.limits.of(tenant).columns_max;
+        EncodeContext { id_fields, level, segment_bytes_target, work_bytes_max, columns_max }
     }
 
     /// Identifiers sort by creation.

@@ -166,7 +166,7 @@ impl<E: SignalEngine> Shard<E> {
         let mut outputs = Vec::new();
         let parts = frozen.parts.lock().clone();
         for (tenant, slot) in parts {
-            let ctx = self.core.encode_context(0);
+            let ctx = self.core.encode_context(0, &tenant.id);
             let memtable = Arc::clone(&slot.memtable);
             let faults = Arc::clone(&self.core.components.faults);
             let encode = move || {

@@ -39,7 +39,7 @@ pub(crate) fn encode(
     if order.is_empty() {
         return Ok(Vec::new());
     }
-    let plan = plan(&batches, &order);
+    let plan = plan(&batches, &order, ctx.columns_max);
     let mut segments = Vec::new();
     let mut writer = SegmentWriter::new(memtable.fields(), Arc::clone(&plan), ctx)?;
     for key in &order {
@@ -97,7 +97,7 @@ fn sort_rows(batches: &[MemBatch], streams: &[Arc<Stream>]) -> Vec<RowKey> {
     keys
 }
 
-fn plan(batches: &[MemBatch], order: &[RowKey]) -> Arc<AttributePlan> {
+fn plan(batches: &[MemBatch], order: &[RowKey], columns_max: usize) -> Arc<AttributePlan> {
     let mut planner = AttributePlanner::default();
     for key in order.iter().step_by(order.len().div_ceil(PLAN_RECORDS).max(1)) {
         let batch = batches.get(key.batch as usize);
@@ -107,7 +107,7 @@ fn plan(batches: &[MemBatch], order: &[RowKey]) -> Arc<AttributePlan> {
             planner.observe(batch.attributes(row));
         }
     }
-    planner.finish()
+    planner.finish(columns_max)
 }
 
 /// Writes one segment from records that come sorted by stream and time.

@@ -179,7 +179,8 @@ pub fn measure_logs(rows: usize, say: &mut dyn FnMut(String)) {
         id_fields: options.id_fields.clone().into(),
         level,
         segment_bytes_target: 512 << 20,
-        work_bytes_max: 384 << 20,
+        work_bytes_max: options.work_bytes_max as usize,
+        columns_max: model::Limits::default().columns_max,
     };
     let streams = streams();
     let mut numbers = Numbers(42);

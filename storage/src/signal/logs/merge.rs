@@ -41,7 +41,7 @@ pub(crate) fn merge(
         let rows = input.file.blocks().iter().map(|block| u64::from(block.rows)).sum();
         planner.observe_file(&input.attributes, rows);
     }
-    let plan = planner.finish();
+    let plan = planner.finish(ctx.columns_max);
     let mut merge = Merge { streams, segments: Vec::new(), twins: Twins::default() };
     let mut cursors = Vec::new();
     for input in inputs {

@@ -207,12 +207,7 @@ fn memtable(batches: &[&[Record]]) -> Arc<Memtable> {
 }
 
 fn ctx(level: u8) -> EncodeContext {
-    EncodeContext {
-        id_fields: options().id_fields.into(),
-        level,
-        segment_bytes_target: 1 << 20,
-        work_bytes_max: 384 << 20,
-    }
+    EncodeContext::sample(options().id_fields, level, 1 << 20)
 }
 
 fn handle(segment: EncodedSegment) -> Arc<SegmentHandle<Segment>> {

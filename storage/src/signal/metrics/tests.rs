@@ -45,12 +45,7 @@ fn options() -> Options {
 }
 
 fn context(level: u8) -> EncodeContext {
-    EncodeContext {
-        id_fields: Arc::new([]),
-        level,
-        segment_bytes_target: 128 << 20,
-        work_bytes_max: 384 << 20,
-    }
+    EncodeContext::sample(Vec::new(), level, 128 << 20)
 }
 
 fn series(pairs: &[(&str, &str)]) -> Arc<Series> {

@@ -181,12 +181,7 @@ fn context(level: u8) -> EncodeContext {
     let fields = Options::new("bench".into()).id_fields;
     let fields: Vec<String> =
         fields.iter().map(|field| field.replace(['-', '_', '.'], "")).collect();
-    EncodeContext {
-        id_fields: fields.into(),
-        level,
-        segment_bytes_target: 256 << 20,
-        work_bytes_max: 384 << 20,
-    }
+    EncodeContext::sample(fields, level, 256 << 20)
 }
 
 /// Runs everything on about `spans` spans.

@@ -38,7 +38,7 @@ pub(crate) fn encode(
         return Ok(Vec::new());
     }
     let mut survey = Survey::of(&batches);
-    let attributes = std::mem::take(&mut survey.attributes).finish();
+    let attributes = std::mem::take(&mut survey.attributes).finish(ctx.columns_max);
     let plan = link::plan(&survey.keys, survey.traces.len(), survey.runs.len());
     let segment = write(&batches, &survey, &plan, &attributes, ctx)?;
     Ok(vec![segment])

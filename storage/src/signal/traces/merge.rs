@@ -76,7 +76,7 @@ fn merge_all(
     for input in inputs {
         attributes.observe_file(&input.attributes, input.row_count());
     }
-    let attributes = attributes.finish();
+    let attributes = attributes.finish(ctx.columns_max);
     let mut writer = SegmentWriter::new(survey.present, &attributes, ctx, plan.order.len())?;
     let id_fields = IdFields::new(&ctx.id_fields);
     let mut cursors = Vec::with_capacity(inputs.len());

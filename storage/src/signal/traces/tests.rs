@@ -41,12 +41,7 @@ fn options() -> Options {
 fn context(level: u8) -> EncodeContext {
     let id_fields: Vec<String> =
         options().id_fields.iter().map(|field| field.replace(['-', '_', '.'], "")).collect();
-    EncodeContext {
-        id_fields: id_fields.into(),
-        level,
-        segment_bytes_target: 64 << 20,
-        work_bytes_max: 384 << 20,
-    }
+    EncodeContext::sample(id_fields, level, 64 << 20)
 }
 
 /// A span as tests think of it.
