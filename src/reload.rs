@@ -1,5 +1,5 @@
 //! Settings that change while the server runs: limits, tenants' own limits, the translation of OTLP,
-//! users, tokens and certificates.
+//! who may come in.
 //!
 //! The same flags, variables and file are read again. What is wrong changes nothing and is said;
 //! what only a start can change is named and waits for it. A change of what judges records is an
@@ -15,7 +15,7 @@ use ingest::Ingest;
 use model::LimitTable;
 use storage::Components;
 
-use crate::config::{self, Auth, Config, SETTINGS};
+use crate::config::{self, Config, SETTINGS};
 use crate::doors::Doors;
 use crate::epochs::Epochs;
 use crate::wiring::decoder_of;
@@ -53,7 +53,7 @@ pub(crate) struct Reloader {
 
 /// Whether a setting changes while the server runs.
 pub(crate) fn is_hot(name: &str) -> bool {
-    name.starts_with("limits.") || name.starts_with("otlp.")
+    ["limits.", "otlp.", "auth."].iter().any(|room| name.starts_with(room))
 }
 
 /// What differs between two configurations.
@@ -165,12 +165,7 @@ impl Reloader {
             tenants: new.tenants,
             translation: new.translation,
             sources: new.sources,
-            auth: Auth {
-                users: new.auth.users,
-                tokens: new.auth.tokens,
-                certificates: new.auth.certificates,
-                ..old.auth.clone()
-            },
+            auth: new.auth,
             ..Config::clone(&old)
         };
         // What counts from now on must fit what waits for a start.
@@ -184,6 +179,8 @@ impl Reloader {
         if !problems.is_empty() {
             return Err(problems.join("\n"));
         }
+        let changes_doors = reloaded.changed.iter().any(|name| name.starts_with("auth."));
+        let known = changes_doors.then(|| self.doors.know(&new.auth)).transpose()?;
         let new = Arc::new(new);
         if self.epochs.differs(&new) {
             let from_ns = self.note(&new).await?;
@@ -193,8 +190,8 @@ impl Reloader {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
-        if reloaded.changed.iter().any(|name| name.starts_with("auth.")) {
-            self.doors.replace_lists(&new.auth);
+        if let Some(known) = known {
+            self.doors.replace(known);
         }
         self.limits.replace(new.tenant_limits());
         self.current.store(new);

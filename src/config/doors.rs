@@ -81,7 +81,7 @@ pub struct Certificate {
 }
 
 /// Tokens of an identity provider.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Oidc {
     pub issuer: String,
     pub audience: String,

@@ -15,9 +15,8 @@ const COUNTED_MAX: usize = 10_000;
 const NAMES: u32 = 10;
 
 /// Failed logins of the last minute, by address and name.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Failures {
-    rate: u32,
     hasher: RandomState,
     counts: Mutex<Counts>,
 }
@@ -29,36 +28,36 @@ struct Window {
 }
 
 impl Failures {
-    /// `rate` in a minute; 0 counts nothing.
-    pub(super) fn new(rate: u32) -> Failures {
-        Failures { rate, hasher: RandomState::new(), counts: Mutex::new(HashMap::new()) }
-    }
-
-    /// What a try counts for: its address and name, and its address with any name, which may fail
-    /// more often.
-    fn keys(&self, address: IpAddr, name: &str) -> [((IpAddr, Option<u64>), u32); 2] {
+    /// What a try counts for: its address and name, and its address with any name.
+    fn keys(&self, address: IpAddr, name: &str) -> [(IpAddr, Option<u64>); 2] {
         let address = network(address);
-        let of_name = ((address, Some(self.hasher.hash_one(name))), self.rate);
-        [of_name, ((address, None), self.rate.saturating_mul(NAMES))]
+        [(address, Some(self.hasher.hash_one(name))), (address, None)]
     }
 
-    /// Counts a try before its outcome is known, so that many at once count as many.
+    /// Counts a try before its outcome is known, so that many at once count as many. `rate` in a
+    /// minute may fail, more of an address with any name; 0 counts nothing.
     ///
     /// Errors: seconds until the next try, if there were too many.
-    pub(super) fn enter(&self, address: IpAddr, name: &str, now: u64) -> Result<(), u64> {
-        if self.rate == 0 {
+    pub(super) fn enter(
+        &self,
+        address: IpAddr,
+        name: &str,
+        now: u64,
+        rate: u32,
+    ) -> Result<(), u64> {
+        if rate == 0 {
             return Ok(());
         }
         let keys = self.keys(address, name);
         let mut counts = self.counts.lock();
-        for (key, rate) in keys {
+        for (key, rate) in keys.into_iter().zip([rate, rate.saturating_mul(NAMES)]) {
             let Some(window) = counts.get(&key) else { continue };
             let age = now.saturating_sub(window.begin);
             if age < WINDOW_NS && window.count >= rate {
                 return Err((WINDOW_NS - age).div_ceil(1_000_000_000).max(1));
             }
         }
-        for (key, _) in keys {
+        for key in keys {
             make_room(&mut counts, key, now);
             let window = counts.entry(key).or_insert(Window { begin: now, count: 0 });
             if now.saturating_sub(window.begin) >= WINDOW_NS {
@@ -72,7 +71,7 @@ impl Failures {
     /// Takes back a try that succeeded.
     pub(super) fn forgive(&self, address: IpAddr, name: &str) {
         let mut counts = self.counts.lock();
-        for (key, _) in self.keys(address, name) {
+        for key in self.keys(address, name) {
             if let Some(window) = counts.get_mut(&key) {
                 window.count = window.count.saturating_sub(1);
             }
@@ -116,44 +115,44 @@ mod tests {
 
     #[test]
     fn the_eleventh_try_of_a_minute_waits_and_others_do_not() {
-        let failures = Failures::new(10);
+        let failures = Failures::default();
         let (here, there): (IpAddr, IpAddr) =
             ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         for _ in 0..10 {
-            assert_eq!(failures.enter(here, "ann", 1), Ok(()));
+            assert_eq!(failures.enter(here, "ann", 1, 10), Ok(()));
         }
-        assert_eq!(failures.enter(here, "ann", 30_000_000_001), Err(30));
-        assert_eq!(failures.enter(here, "bob", 1), Ok(()));
-        assert_eq!(failures.enter(there, "ann", 1), Ok(()));
+        assert_eq!(failures.enter(here, "ann", 30_000_000_001, 10), Err(30));
+        assert_eq!(failures.enter(here, "bob", 1, 10), Ok(()));
+        assert_eq!(failures.enter(there, "ann", 1, 10), Ok(()));
         failures.forgive(here, "ann");
-        assert_eq!(failures.enter(here, "ann", 1), Ok(()));
-        assert_eq!(failures.enter(here, "ann", 60_000_000_001), Ok(()));
+        assert_eq!(failures.enter(here, "ann", 1, 10), Ok(()));
+        assert_eq!(failures.enter(here, "ann", 60_000_000_001, 10), Ok(()));
     }
 
     #[test]
     fn what_is_counted_is_bounded() {
-        let failures = Failures::new(1);
+        let failures = Failures::default();
         for number in 0..=COUNTED_MAX as u32 {
             let address = IpAddr::V4(std::net::Ipv4Addr::from(number));
-            assert_eq!(failures.enter(address, "ann", u64::from(number) + 1), Ok(()));
+            assert_eq!(failures.enter(address, "ann", u64::from(number) + 1, 1), Ok(()));
         }
         assert_eq!(failures.counts.lock().len(), COUNTED_MAX);
     }
 
     #[test]
     fn many_names_from_one_address_wait_too() {
-        let failures = Failures::new(2);
+        let failures = Failures::default();
         let address = "192.0.2.1".parse().unwrap();
-        let tried = (0..30).filter(|n| failures.enter(address, &n.to_string(), 1).is_ok());
+        let tried = (0..30).filter(|n| failures.enter(address, &n.to_string(), 1, 2).is_ok());
         assert_eq!(tried.count(), 20);
-        assert_eq!(failures.enter("192.0.2.2".parse().unwrap(), "0", 1), Ok(()));
+        assert_eq!(failures.enter("192.0.2.2".parse().unwrap(), "0", 1, 2), Ok(()));
     }
 
     #[test]
     fn neighbours_in_ipv6_are_one() {
-        let failures = Failures::new(1);
-        assert_eq!(failures.enter("2001:db8::1".parse().unwrap(), "", 1), Ok(()));
-        assert!(failures.enter("2001:db8::2".parse().unwrap(), "", 1).is_err());
-        assert_eq!(failures.enter("2001:db8:0:1::1".parse().unwrap(), "", 1), Ok(()));
+        let failures = Failures::default();
+        assert_eq!(failures.enter("2001:db8::1".parse().unwrap(), "", 1, 1), Ok(()));
+        assert!(failures.enter("2001:db8::2".parse().unwrap(), "", 1, 1).is_err());
+        assert_eq!(failures.enter("2001:db8:0:1::1".parse().unwrap(), "", 1, 1), Ok(()));
     }
 }

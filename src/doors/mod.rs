@@ -39,7 +39,7 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use ingest::{Class, Failure, Ingest};
 use model::{ErrorId, TenantId};
-use storage::{Clock, Components, Random};
+use storage::Components;
 
 pub(crate) use access::{Grant, Permission, Principal, Roles, Scope};
 pub(crate) use passwords::hash_password;
@@ -95,28 +95,51 @@ enum Refusal {
     Undeclared,
 }
 
-/// Who is known by the lists of the settings.
+/// Who is known by the settings.
 #[derive(Debug)]
-struct Known {
+pub(crate) struct Known {
     /// Whether anybody is asked.
     is_on: bool,
     passwords: Passwords,
     tokens: Tokens,
     certificates: Vec<(String, Arc<Principal>)>,
+    issuer: Option<Arc<Issuer>>,
+    /// Wrong credentials of one address and name that are looked at in a minute; 0 for any number.
+    failure_rate: u32,
 }
 
 impl Known {
-    fn new(auth: &Auth, random: &dyn Random) -> Known {
+    /// An issuer's keys are kept from `before` where its settings are the same.
+    ///
+    /// Errors: a setting that cannot be.
+    fn new(
+        auth: &Auth,
+        egress: &EgressOptions,
+        components: &Components,
+        before: Option<&Known>,
+    ) -> Result<Known, String> {
+        let kept = before.and_then(|known| known.issuer.as_ref());
+        let issuer = match (auth.oidc.is_on(), kept) {
+            (false, _) => None,
+            (true, Some(issuer)) if issuer.is_of(&auth.oidc) => Some(Arc::clone(issuer)),
+            (true, _) => {
+                let egress = Arc::new(Egress::new(egress)?);
+                let clock = Arc::clone(&components.clock);
+                Some(Arc::new(Issuer::new(auth.oidc.clone(), egress, clock)?))
+            }
+        };
         let certificates = auth.certificates.iter().map(|Certificate { san, grant }| {
             let name = format!("certificate:{san}").into();
             (san.clone(), Arc::new(Principal { name, grant: grant.clone() }))
         });
-        Known {
+        Ok(Known {
             is_on: auth.is_on(),
-            passwords: Passwords::new(&auth.users, random),
+            passwords: Passwords::new(&auth.users, &*components.random),
             tokens: Tokens::new(&auth.tokens),
             certificates: certificates.collect(),
-        }
+            issuer,
+            failure_rate: auth.failed_login_rate,
+        })
     }
 }
 
@@ -125,10 +148,9 @@ impl Known {
 pub(crate) struct Doors {
     anyone: Arc<Principal>,
     known: ArcSwap<Known>,
-    issuer: Option<Issuer>,
     failures: Failures,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    egress: EgressOptions,
+    components: Components,
     turned_away: [AtomicU64; KINDS.len()],
 }
 
@@ -139,28 +161,26 @@ impl Doors {
         egress: &EgressOptions,
         components: &Components,
     ) -> Result<Arc<Doors>, String> {
-        let clock = Arc::clone(&components.clock);
-        let issuer = match auth.oidc.is_on() {
-            true => {
-                let egress = Arc::new(Egress::new(egress)?);
-                Some(Issuer::new(auth.oidc.clone(), egress, Arc::clone(&clock))?)
-            }
-            false => None,
-        };
         Ok(Arc::new(Doors {
             anyone: Arc::new(Principal::anyone()),
-            known: ArcSwap::from_pointee(Known::new(auth, &*components.random)),
-            issuer,
-            failures: Failures::new(auth.failed_login_rate),
-            clock,
-            random: Arc::clone(&components.random),
+            known: ArcSwap::from_pointee(Known::new(auth, egress, components, None)?),
+            failures: Failures::default(),
+            egress: egress.clone(),
+            components: components.clone(),
             turned_away: Default::default(),
         }))
     }
 
-    /// Lets in by the lists of `auth` from now on. The identity provider stays that of the start.
-    pub(crate) fn replace_lists(&self, auth: &Auth) {
-        self.known.store(Arc::new(Known::new(auth, &*self.random)));
+    /// Who would be known by `auth`, for [`Doors::replace`].
+    ///
+    /// Errors: a setting that cannot be.
+    pub(crate) fn know(&self, auth: &Auth) -> Result<Known, String> {
+        Known::new(auth, &self.egress, &self.components, Some(&*self.known.load()))
+    }
+
+    /// Lets in who is in `known` from now on, and nobody else.
+    pub(crate) fn replace(&self, known: Known) {
+        self.known.store(Arc::new(known));
     }
 
     /// Who was turned away, by kind.
@@ -252,13 +272,14 @@ impl Doors {
         password: &str,
         address: IpAddr,
     ) -> Result<Arc<Principal>, Refusal> {
-        let now = self.clock.monotonic_ns();
-        let passwords = &self.known.load_full().passwords;
-        if let Some(principal) = passwords.recall(name, password, now) {
+        let now = self.components.clock.monotonic_ns();
+        let known = self.known.load_full();
+        if let Some(principal) = known.passwords.recall(name, password, now) {
             return Ok(principal);
         }
-        self.failures.enter(address, name, now).map_err(Refusal::Limited)?;
-        match passwords.check(name, password, now).await {
+        let entered = self.failures.enter(address, name, now, known.failure_rate);
+        entered.map_err(Refusal::Limited)?;
+        match known.passwords.check(name, password, now).await {
             Checked::Right(principal) => {
                 self.failures.forgive(address, name);
                 Ok(principal)
@@ -272,7 +293,8 @@ impl Doors {
     }
 
     async fn by_token(&self, token: &str, address: IpAddr) -> Result<Arc<Principal>, Refusal> {
-        let wrong = match &self.issuer {
+        let known = self.known.load_full();
+        let wrong = match &known.issuer {
             Some(issuer) if token.split('.').count() == 3 => match issuer.verify(token).await {
                 Ok((name, grant)) => {
                     let name = format!("oidc:{name}").into();
@@ -284,14 +306,15 @@ impl Doors {
                 }
                 Err(NotTaken::Bad(why)) => Refusal::Bad("token", format!("JWT: {why}")),
             },
-            _ => match self.known.load().tokens.find(token, self.clock.now_ns()) {
+            _ => match known.tokens.find(token, self.components.clock.now_ns()) {
                 Found::Valid(principal) => return Ok(principal),
                 Found::Expired(name) => Refusal::Bad("expired", name.to_string()),
                 Found::Unknown => Refusal::Bad("token", "unknown token".to_owned()),
             },
         };
-        let now = self.clock.monotonic_ns();
-        self.failures.enter(address, "", now).map_err(Refusal::Limited)?;
+        let now = self.components.clock.monotonic_ns();
+        let entered = self.failures.enter(address, "", now, known.failure_rate);
+        entered.map_err(Refusal::Limited)?;
         Err(wrong)
     }
 

@@ -83,6 +83,11 @@ impl Issuer {
         Ok(Issuer { settings, algorithms, default_scope, egress, clock, keys, asked_ns })
     }
 
+    /// Whether it was made of these settings.
+    pub(super) fn is_of(&self, settings: &Oidc) -> bool {
+        self.settings == *settings
+    }
+
     /// Whose a token is and what it gives.
     ///
     /// Errors: why it is not taken.

@@ -57,6 +57,30 @@ async fn server(folder: &std::path::Path, auth: Auth) -> (Server, Router) {
     (server, router)
 }
 
+/// A server whose settings stand in `tercet.toml` of the folder, and its router.
+async fn server_of_file(folder: &std::path::Path) -> (Server, Router) {
+    let data = folder.join("data").display().to_string();
+    let flags = [
+        ("server.http", "127.0.0.1:0"),
+        ("server.otlp_http", "127.0.0.1:0"),
+        ("server.otlp_grpc", "127.0.0.1:0"),
+        ("storage.data", data.as_str()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let file = folder.join("tercet.toml");
+    let config = config::read(&flags.into(), &BTreeMap::new(), Some(&file)).unwrap();
+    let server = Server::start(config, components()).await.unwrap();
+    let router = doors_of(&server);
+    (server, router)
+}
+
+/// What whoever brings the token is answered.
+async fn status_for(router: &Router, token: &str) -> u16 {
+    let authorization = format!("Bearer {token}");
+    let headers = [("authorization", authorization.as_str())];
+    ask(router, Method::GET, "/tercet/api/v1/status", &headers).await.status().as_u16()
+}
+
 async fn ask(router: &Router, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
@@ -273,27 +297,8 @@ async fn a_reload_lets_in_whom_the_file_names_and_never_everybody() {
     };
     let ((old, of_old), (new, of_new)) = (entry("old"), entry("new"));
     std::fs::write(&path, &of_old).unwrap();
-    let data = folder.path().join("data").display().to_string();
-    let flags = [
-        ("server.http", "127.0.0.1:0"),
-        ("server.otlp_http", "127.0.0.1:0"),
-        ("server.otlp_grpc", "127.0.0.1:0"),
-        ("storage.data", data.as_str()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let config = config::read(&flags.into(), &BTreeMap::new(), Some(&path)).unwrap();
-    let server = Server::start(config, components()).await.unwrap();
-    let router = doors_of(&server);
-    let statuses = async || {
-        let mut statuses = [0; 2];
-        for (status, token) in statuses.iter_mut().zip([&old, &new]) {
-            let authorization = format!("Bearer {token}");
-            let headers = [("authorization", authorization.as_str())];
-            let answer = ask(&router, Method::GET, "/tercet/api/v1/status", &headers).await;
-            *status = answer.status().as_u16();
-        }
-        statuses
-    };
+    let (server, router) = server_of_file(folder.path()).await;
+    let statuses = async || [status_for(&router, &old).await, status_for(&router, &new).await];
     assert_eq!(statuses().await, [200, 401]);
 
     std::fs::write(&path, &of_new).unwrap();
@@ -305,6 +310,49 @@ async fn a_reload_lets_in_whom_the_file_names_and_never_everybody() {
         assert!(server.reload().await.unwrap_err().contains("auth"), "{wrong:?}");
         assert_eq!(statuses().await, [401, 200], "{wrong:?}");
     }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reload_changes_whose_tokens_are_taken_and_for_what() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (Provider::start().await, Provider::start().await);
+    let (of_first, of_second) = (Signer::new("1"), Signer::new("2"));
+    first.serve(&[of_first.jwk()]);
+    second.serve(&[of_second.jwk()]);
+    let write = |provider: &Provider, rest: &str| {
+        let text = format!(
+            "[egress]\nblock_private = false\n[auth]\nfailed_login_rate = 0\n[auth.oidc]\n\
+             issuer = \"{ISSUER}\"\naudience = \"{AUDIENCE}\"\njwks_url = \"{}\"\n{rest}",
+            provider.address
+        );
+        std::fs::write(folder.path().join("tercet.toml"), text).unwrap();
+    };
+    write(&first, "");
+    let (server, router) = server_of_file(folder.path()).await;
+    let claims = claims("read", &["a"]);
+    let tokens = [of_first.sign(&claims), of_second.sign(&claims)];
+    let statuses =
+        async || [status_for(&router, &tokens[0]).await, status_for(&router, &tokens[1]).await];
+    assert_eq!(statuses().await, [200, 401]);
+
+    write(&second, "");
+    let reloaded = server.reload().await.unwrap();
+    assert_eq!(reloaded.changed, ["auth.oidc.jwks_url"]);
+    assert_eq!(statuses().await, [401, 200]);
+
+    // What changes elsewhere leaves the keys that were had: the provider may be down meanwhile.
+    second.go_down();
+    write(&second, "roles = [\"others=read\"]\n[[auth.users]]\nname = \"x\"\n");
+    assert!(server.reload().await.is_err(), "a user without a password");
+    assert_eq!(statuses().await, [401, 200]);
+    write(&second, "[limits.ingest]\nmax_labels = 20\n");
+    server.reload().await.unwrap();
+    assert_eq!(statuses().await, [401, 200]);
+    second.serve(&[of_second.jwk()]);
+    write(&second, "roles = [\"others=read\"]\n");
+    server.reload().await.unwrap();
+    assert_eq!(statuses().await, [401, 401]);
     server.stop().await.unwrap();
 }
 
