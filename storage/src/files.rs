@@ -10,6 +10,8 @@ use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use crate::folders::Folders;
 
 /// One entry of a folder.
@@ -204,8 +206,14 @@ impl Files for DiskFiles {
     fn settle(&self, path: &Path) -> io::Result<()> {
         let file = File::open(path)?;
         let synced = file.sync_data();
-        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        let forgotten = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
         synced?;
+        // Kernels and file systems without the call keep nothing that could be told to go.
+        if let Err(error) = forgotten
+            && !matches!(error, Errno::NOSYS | Errno::OPNOTSUPP)
+        {
+            return Err(error.into());
+        }
         path.parent().map_or(Ok(()), |folder| self.sync_folder(folder))
     }
 

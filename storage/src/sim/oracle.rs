@@ -46,15 +46,16 @@ impl Ledger {
 
     /// Notes a request before it is sent.
     pub(super) fn send(&self, clock: &dyn Clock, make: impl FnOnce(u64) -> Request) -> Request {
-        let number = self.state.lock().sent.len() as u64;
+        let sent = &mut self.state.lock().sent;
+        let number = sent.len() as u64;
         let request = make(number);
-        let sent = Sent {
+        let open = Sent {
             request,
             sent_ns: clock.monotonic_ns(),
             acknowledged_ns: None,
             acknowledged_monotonic_ns: 0,
         };
-        self.state.lock().sent.insert(number, sent);
+        sent.insert(number, open);
         request
     }
 

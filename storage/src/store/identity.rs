@@ -1,6 +1,7 @@
-//! The name of a data folder, by which its logs are told apart in a shared catalog.
+//! The name of a data folder, by which its logs are told apart in a shared catalog, and the number of
+//! its life.
 //!
-//! Random, made once. It stands in its file twice, each with a checksum, so that a damaged copy is
+//! The name is random, made once. It stands in its file twice, each with a checksum, so that a damaged copy is
 //! mended from the other one: under a wrong name the log would be replayed a second time.
 //! Format: FORMAT.md, "Folder layout".
 
@@ -15,6 +16,10 @@ use crate::files::{self, Files};
 const NAME_BYTES: usize = 16;
 /// A name, a space, a checksum, a newline.
 const LINE_BYTES: usize = 34;
+/// Numbers that the steps of one life have.
+const STEPS_MAX: u64 = 1 << 24;
+/// Numbers that the entries of one life have in a log; whatever a clock says, the last fits.
+const ENTRIES_MAX: u64 = 1 << 29;
 
 /// What the file says.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,11 +50,16 @@ fn line(name: &str) -> String {
     format!("{name} {:016x}\n", xxh3_64(name.as_bytes()))
 }
 
-/// The folder's name: the one in the file, or `fresh` where there is none that can be read.
-pub(super) fn read_or_create(files: &dyn Files, path: &Path, fresh: &str) -> io::Result<String> {
-    let content = match files.read(path) {
-        Ok(content) => content,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+/// The folder's name: the one in the file, or `fresh` where there is none that can be read; and whether
+/// there was a file.
+pub(super) fn read_or_create(
+    files: &dyn Files,
+    path: &Path,
+    fresh: &str,
+) -> io::Result<(String, bool)> {
+    let (content, was_there) = match files.read(path) {
+        Ok(content) => (content, true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), false),
         Err(error) => return Err(error),
     };
     let Identity { name, is_damaged } = Identity::parse(&content);
@@ -60,52 +70,68 @@ pub(super) fn read_or_create(files: &dyn Files, path: &Path, fresh: &str) -> io:
     if is_damaged || content.len() == NAME_BYTES {
         files::replace(files, path, line(&name).repeat(2).as_bytes())?;
     }
-    Ok(name)
+    Ok((name, was_there))
 }
 
-/// Begins the next life of a folder and gives its number, which is higher than that of all before: the
-/// time in seconds, or one more than the last where a clock was set back.
-///
-/// Errors: those of the file system.
-pub(super) fn begin_life(files: &dyn Files, path: &Path, now_ns: i64) -> io::Result<u64> {
-    let last = match files.read(path) {
-        Ok(content) => number(&content),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    let now_s = u64::try_from(now_ns / 1_000_000_000).unwrap_or(0);
-    let life = last.map_or(now_s, |last| now_s.max(last.saturating_add(1)));
-    files::replace(files, path, &seal_text(&life.to_string()))?;
-    Ok(life)
-}
+/// What a data folder goes through from one start of a process to the next. A later one has a higher
+/// number, and so has all that is numbered in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Life(u64);
 
-fn number(content: &[u8]) -> Option<u64> {
-    std::str::from_utf8(unseal_text(content)?).ok()?.parse().ok()
-}
+impl Life {
+    /// Begins the next one: its number is the time in seconds, or one more than the last where a clock
+    /// was set back.
+    ///
+    /// Errors: those of the file system.
+    pub(super) fn begin(files: &dyn Files, path: &Path, now_ns: i64) -> io::Result<Life> {
+        let last = match files.read(path) {
+            Ok(content) => Life::parse(&content),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let now_s = u64::try_from(now_ns / 1_000_000_000).unwrap_or(0);
+        let life = last.map_or(now_s, |last| now_s.max(last.0.saturating_add(1)));
+        files::replace(files, path, &seal_text(&life.to_string()))?;
+        Ok(Life(life))
+    }
 
-/// Whether the content of `life` is whole.
-pub(super) fn is_life(content: &[u8]) -> bool {
-    number(content).is_some()
+    /// What the file says; nothing where it is damaged.
+    pub(super) fn parse(content: &[u8]) -> Option<Life> {
+        std::str::from_utf8(unseal_text(content)?).ok()?.parse().ok().map(Life)
+    }
+
+    /// Where the numbers of flushes and merges begin.
+    pub(super) fn first_step(self) -> u64 {
+        self.0.saturating_mul(STEPS_MAX)
+    }
+
+    /// Where the numbers of a log's entries begin.
+    pub(super) fn first_entry(self) -> u64 {
+        self.0.saturating_mul(ENTRIES_MAX)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Identity, begin_life, line};
+    use super::{Identity, Life, line};
     use crate::DiskFiles;
 
     #[test]
     fn each_life_has_a_higher_number_whatever_the_clock_says() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("life");
-        let mut last = 0;
+        let mut last = Life(0);
         for now_s in [1_700_000_000, 1_700_000_000, 5, -5, 1_800_000_000] {
-            let life = begin_life(&DiskFiles, &path, now_s * 1_000_000_000).unwrap();
-            assert!(life > last, "{life} at {now_s}");
+            let life = Life::begin(&DiskFiles, &path, now_s * 1_000_000_000).unwrap();
+            assert!(life > last, "{life:?} at {now_s}");
+            assert!(life.first_entry() > last.first_entry());
+            assert!(life.first_step() > last.first_step());
             last = life;
         }
-        assert_eq!(last, 1_800_000_000);
+        assert_eq!(last, Life(1_800_000_000));
         std::fs::write(&path, "9").unwrap();
-        assert_eq!(begin_life(&DiskFiles, &path, 77_000_000_000).unwrap(), 77, "it is damaged");
+        let life = Life::begin(&DiskFiles, &path, 77_000_000_000).unwrap();
+        assert_eq!(life, Life(77), "the file is damaged");
     }
 
     #[test]

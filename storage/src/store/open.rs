@@ -18,18 +18,13 @@ use crate::store::admission::Admission;
 use crate::store::core::{Core, Counters};
 use crate::store::engine::SignalEngine;
 use crate::store::engines::{Logs, Metrics, Traces};
-use crate::store::identity;
+use crate::store::identity::{self, Life};
 use crate::store::pins::Pins;
 use crate::store::replay::{CatchingUp, Decoding, Unwrap};
 use crate::store::retention::Book;
 use crate::store::shard::Shard;
 use crate::store::{Replay, unavailable, versions};
 use crate::{Components, ErrorKind, Options, Pool, StorageError, Store, Threads};
-
-/// Numbers that the steps of one life have.
-const STEPS_MAX: u64 = 1 << 24;
-/// Numbers that the entries of one life have in a log; whatever a clock says, the last fits.
-const ENTRIES_MAX: u64 = 1 << 29;
 
 pub(super) async fn open(
     options: Options,
@@ -125,8 +120,7 @@ struct Home {
     writer: String,
     /// Some process has worked here.
     has_lived: bool,
-    /// Higher than that of every process before.
-    life: u64,
+    life: Life,
 }
 
 /// Leaves the mark by which the next start knows that this one did not end in order, and begins the
@@ -136,11 +130,9 @@ async fn move_in(options: &Options, components: &Components) -> Result<Home, Sto
         let files = components.files.as_ref();
         let context = |error| StorageError::io(folder.display(), error);
         let fresh = format!("{:016x}", components.random.next_u64());
-        let name = folder.join("writer");
-        let unnamed = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
-        let has_lived = !files.read(&name).is_err_and(unnamed);
-        let writer = identity::read_or_create(files, &name, &fresh).map_err(context)?;
-        let life = identity::begin_life(files, &folder.join("life"), components.clock.now_ns());
+        let named = identity::read_or_create(files, &folder.join("writer"), &fresh);
+        let (writer, has_lived) = named.map_err(context)?;
+        let life = Life::begin(files, &folder.join("life"), components.clock.now_ns());
         let life = life.map_err(context)?;
         files::replace(files, &folder.join("running"), b"").map_err(context)?;
         Ok(Home { writer, has_lived, life })
@@ -164,7 +156,7 @@ fn core(
     components: Components,
     objects: Objects,
     catalog: Catalog,
-    life: u64,
+    life: Life,
 ) -> Core {
     let quarantine = options.data_dir.join("quarantine");
     let plain = |key: &String| -> String {
@@ -188,8 +180,8 @@ fn core(
         uploading: Mutex::default(),
         retired: Mutex::default(),
         pins: Pins::default(),
-        steps: AtomicU64::new(life.saturating_mul(STEPS_MAX)),
-        first_entry: life.saturating_mul(ENTRIES_MAX),
+        steps: AtomicU64::new(life.first_step()),
+        first_entry: life.first_entry(),
         options,
         components,
         objects,

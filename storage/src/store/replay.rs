@@ -6,6 +6,7 @@
 //! flushed meanwhile.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -124,6 +125,16 @@ enum Decoded<B> {
     Damaged,
 }
 
+/// What has become of an entry that another one repeats.
+enum First {
+    /// It was flushed, or brought back.
+    Stored,
+    /// It comes later; both are covered then.
+    ToCome,
+    /// It could not be read or is damaged. The numbers of all that repeat it.
+    Missing(Vec<u64>),
+}
+
 /// The entries of a piece.
 type Looked<E> = Result<Vec<(Replayed, Decoded<<E as SignalEngine>::Batch>)>, StorageError>;
 
@@ -139,6 +150,14 @@ struct Brought {
 impl Brought {
     fn new(twins: BTreeMap<u64, Vec<u64>>) -> Brought {
         Brought { outcome: Ok(()), twins, failed_ns: None }
+    }
+
+    fn first_of(&mut self, twin: u64, first: u64) -> First {
+        match self.twins.entry(first) {
+            Entry::Vacant(_) => First::Stored,
+            Entry::Occupied(_) if first > twin => First::ToCome,
+            Entry::Occupied(twins) => First::Missing(twins.remove()),
+        }
     }
 }
 
@@ -262,29 +281,25 @@ impl<E: SignalEngine> Shard<E> {
                 return;
             }
         };
-        for (entry, mut decoded) in entries {
-            let first = match decoded {
-                Decoded::Twin(first) => Some(first),
-                _ => None,
-            };
-            if first.is_some_and(|it| it > entry.sequence && brought.twins.contains_key(&it)) {
-                // Still to come; both are covered then.
-                continue;
-            }
-            if let Some(first) = first
-                && let Some(mut twins) = brought.twins.remove(&first)
-            {
-                // The first could not be read or is damaged: this one stands for all of them.
-                twins.push(first);
-                brought.twins.insert(entry.sequence, twins);
-                let hash = RequestHash::new(&entry.tenant, entry.body_hash);
-                let (received_ns, sequence) = (entry.wire.received_ns, entry.sequence);
-                self.dedup.learn(Kept { hash, received_ns, sequence });
-                decoded = decoding.decode(&entry);
-            }
-            let twins = match decoded {
-                Decoded::Damaged => Vec::new(),
-                _ => brought.twins.remove(&entry.sequence).unwrap_or_default(),
+        for (entry, decoded) in entries {
+            let sequence = entry.sequence;
+            let (decoded, twins) = match decoded {
+                Decoded::Twin(first) => match brought.first_of(sequence, first) {
+                    First::Stored => (decoded, Vec::new()),
+                    First::ToCome => continue,
+                    // This one stands for all of them.
+                    First::Missing(mut twins) => {
+                        twins.push(first);
+                        let hash = RequestHash::new(&entry.tenant, entry.body_hash);
+                        let received_ns = entry.wire.received_ns;
+                        self.dedup.learn(Kept { hash, received_ns, sequence });
+                        (decoding.decode(&entry), twins)
+                    }
+                },
+                Decoded::Damaged => (decoded, Vec::new()),
+                Decoded::Batch(_) | Decoded::Unusable(_) => {
+                    (decoded, brought.twins.remove(&sequence).unwrap_or_default())
+                }
             };
             self.bring_back_entry(entry, decoded, twins);
         }

@@ -11,7 +11,7 @@ use crate::objects::{Objects, checksums};
 use crate::segment::SegmentMeta;
 use crate::store::core::segment_base;
 use crate::store::dedup::Dedup;
-use crate::store::identity::{Identity, is_life};
+use crate::store::identity::{Identity, Life};
 use crate::store::retention::is_whole;
 use crate::wal::{Depth, Wal, Watermark};
 use crate::{Clock, Components, Options, Random, StorageError};
@@ -167,7 +167,7 @@ const DISPENSABLE: [Dispensable; 2] = [
     Dispensable {
         kind: FileKind::Identity,
         name: "life",
-        is_whole: is_life,
+        is_whole: |content| Life::parse(content).is_some(),
         meaning: "nothing is lost: the next start counts on from the clock",
     },
     Dispensable {
