@@ -115,6 +115,8 @@ impl<E: SignalEngine> Shard<E> {
     }
 
     async fn flush_frozen(self: &Arc<Self>, frozen: &Frozen<E>) -> Result<(), StorageError> {
+        // Before the sidecars: where the catalog is lost, a flush counts as soon as they are whole.
+        let can_truncate = self.save_recent().await;
         let ready = frozen.uploaded.lock().clone();
         let uploaded = match ready {
             Some(uploaded) => uploaded,
@@ -124,7 +126,6 @@ impl<E: SignalEngine> Shard<E> {
                 uploaded
             }
         };
-        let can_truncate = self.save_recent().await;
         let change = Change {
             nonce: frozen.nonce,
             added: uploaded.metas.clone(),
@@ -143,8 +144,8 @@ impl<E: SignalEngine> Shard<E> {
         Ok(())
     }
 
-    /// Writes the hashes by which retries are recognised, before a commit makes the log's own
-    /// entries worthless for that.
+    /// Writes the hashes by which retries are recognised, before segments stand for the log's own
+    /// entries, which are worthless for that from then on.
     async fn save_recent(self: &Arc<Self>) -> bool {
         let shard = Arc::clone(self);
         let saved = self.core.components.threads.blocking(move || {
