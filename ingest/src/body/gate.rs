@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Bytes that one permit of the semaphore stands for.
 const UNIT_BYTES: usize = 1 << 10;
 /// How long a request waits for room before it is told to come back later.
-const WAIT: Duration = Duration::from_secs(2);
+pub(super) const WAIT: Duration = Duration::from_secs(2);
 
 /// A bound on the bytes, compressed and decompressed, of all requests being taken in.
 #[derive(Debug, Clone)]

@@ -8,11 +8,13 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use model::TenantId;
 
-use super::gate::{Gate, Permit};
+use super::gate::{Gate, Permit, WAIT};
 
 /// Of a body that is not taken as much is read and dropped as a body may have, and this. Units: bytes.
 const DRAINED_MIN: usize = 1 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
+/// What we may add to a client's time: a wait for room, and the reading of a rest that is refused.
+const OWN_TIME: Duration = WAIT.saturating_add(DRAIN_TIME);
 
 /// Why a body was not received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +28,8 @@ pub(crate) enum ReadError {
     Broken(String),
 }
 
-/// Receives a whole body of at most `bytes_max` bytes within `deadline`, and the room that it
-/// takes in `gate`.
+/// Receives a whole body of at most `bytes_max` bytes, and the room that it takes in `gate`. A client
+/// that takes longer than `deadline` is ended where the body comes from; here the wait as a whole is.
 pub(crate) async fn collect(
     body: Body,
     gate: &Gate,
@@ -36,7 +38,7 @@ pub(crate) async fn collect(
     deadline: Duration,
 ) -> Result<(Bytes, Permit), ReadError> {
     let collected = collect_in_time(body, gate, tenant, bytes_max);
-    match tokio::time::timeout(deadline, collected).await {
+    match tokio::time::timeout(deadline.saturating_add(OWN_TIME), collected).await {
         Ok(outcome) => outcome,
         Err(_elapsed) => Err(ReadError::Late),
     }
