@@ -10,6 +10,12 @@ use super::{Node, Operand, Pipeline};
 /// What one execution may write. Units: bytes.
 const OUTPUT_BYTES_MAX: usize = 4 << 20;
 
+/// What the arguments of all calls of one execution may weigh, so that ranges inside ranges end though
+/// they write nothing. Units: bytes.
+const WORK_BYTES_MAX: usize = 64 << 20;
+/// What a call costs beside its arguments. Units: bytes.
+const CALL_BYTES: usize = 64;
+
 /// The record that a template sees.
 pub(super) struct Record<'a> {
     pub(super) line: &'a str,
@@ -21,14 +27,26 @@ pub(super) struct Record<'a> {
 struct Scope<'a> {
     record: &'a Record<'a>,
     variables: Vec<(String, Value)>,
+    work_bytes: usize,
 }
 
 pub(super) fn execute(nodes: &[Node], record: &Record<'_>, out: &mut String) -> Result<(), String> {
-    let mut scope = Scope { record, variables: Vec::new() };
+    let mut scope = Scope { record, variables: Vec::new(), work_bytes: 0 };
     scope.nodes(nodes, &Value::Labels, out)
 }
 
 impl Scope<'_> {
+    /// Notes what a step costs.
+    ///
+    /// Errors: the template has worked enough.
+    fn work(&mut self, bytes: usize) -> Result<(), String> {
+        self.work_bytes = self.work_bytes.saturating_add(CALL_BYTES).saturating_add(bytes);
+        if self.work_bytes > WORK_BYTES_MAX {
+            return Err(format!("template works on more than {WORK_BYTES_MAX} bytes"));
+        }
+        Ok(())
+    }
+
     fn nodes(&mut self, nodes: &[Node], dot: &Value, out: &mut String) -> Result<(), String> {
         for node in nodes {
             if out.len() > OUTPUT_BYTES_MAX {
@@ -106,6 +124,7 @@ impl Scope<'_> {
             return self.nodes(otherwise, dot, out);
         }
         for (key, item) in items {
+            self.work(item.weight())?;
             match source.variables.as_slice() {
                 [one] => self.variables.push((one.clone(), item.clone())),
                 [first, second] => {
@@ -154,7 +173,9 @@ impl Scope<'_> {
             if !rest.is_empty() || piped.is_some() {
                 return Err("can't give argument to non-function".to_owned());
             }
-            return self.operand(first, dot);
+            let value = self.operand(first, dot)?;
+            self.work(value.weight())?;
+            return Ok(value);
         };
         // These two stop at the first value that decides.
         if name == "and" || name == "or" {
@@ -172,6 +193,7 @@ impl Scope<'_> {
             arguments.push(self.operand(operand, dot)?);
         }
         arguments.extend(piped);
+        self.work(arguments.iter().map(Value::weight).sum())?;
         call(name, &arguments, self.record)
             .map_err(|why| format!("template: error calling {name}: {why}"))
     }

@@ -36,6 +36,19 @@ impl Value {
         }
     }
 
+    /// About what a copy of it takes. Units: bytes.
+    pub(super) fn weight(&self) -> usize {
+        let inner = match self {
+            Value::Text(text) => text.len(),
+            Value::List(items) => items.iter().map(Value::weight).sum(),
+            Value::Map(entries) => {
+                entries.iter().map(|(key, value)| key.len() + value.weight()).sum()
+            }
+            _ => 0,
+        };
+        size_of::<Value>() + inner
+    }
+
     pub(super) fn is_true(&self) -> bool {
         match self {
             Value::Nil | Value::Missing => false,
