@@ -36,6 +36,7 @@ lint: ## Format, clippy, and the page's linters
 	cd ui && npm run --silent lint
 
 chaos: build ## Runs every fault of docs/reliability.md, under 3 hours; root is needed for some
+	@bash tests/install-tools.sh
 	$(CARGO) build --release --locked -p chaos -p fuzz
 	./target/release/chaos --full --page docs/reliability.md
 
