@@ -9,6 +9,7 @@
 mod numbers;
 mod rate;
 mod roll;
+mod starts;
 #[cfg(test)]
 mod tests;
 mod windows;
@@ -16,6 +17,9 @@ mod windows;
 pub(crate) use numbers::{Kahan, Mean, Variance, linear_regression, quantile};
 pub(crate) use rate::{Extrapolation, counter_increase, extrapolate};
 pub(crate) use roll::{Rollup, roll};
+pub(crate) use starts::{
+    Reading, Started, began_anew, began_inside, knows_starts, overlaps, roll_started,
+};
 pub(crate) use windows::{Steps, Windows};
 
 /// Marks a step without a value in a dense row of results. Compare with [`is_absent`]. It is the

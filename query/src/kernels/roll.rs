@@ -174,6 +174,7 @@ fn extrapolated(
             first_time: times[0],
             last_time: times[times.len() - 1],
             sample_count: times.len(),
+            began: None,
         },
         is_counter.then_some((values[0], increase)),
     );

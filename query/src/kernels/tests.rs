@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::{ABSENT, Rollup, Steps, Windows, is_absent, quantile, roll};
+use super::{
+    ABSENT, Reading, Rollup, Started, Steps, Windows, is_absent, overlaps, quantile, roll,
+    roll_started,
+};
 
 fn naive(rollup: Rollup, windows: Windows, times: &[i64], values: &[f64]) -> Vec<f64> {
     let mut out = Vec::new();
@@ -100,4 +103,45 @@ fn quantiles_sort_nan_first() {
     assert!(quantile(0.0, &mut [3.0, f64::NAN, 1.0]).is_nan());
     assert_eq!(quantile(0.5, &mut [4.0, 1.0, 2.0, 3.0]), 2.5);
     assert_eq!(quantile(-1.0, &mut [1.0]), f64::NEG_INFINITY);
+}
+
+/// Increase over the whole of a series that says when it began, as the window `(0, 300 s]`.
+fn increase_with_starts(times: &[i64], values: &[f64], starts: &[i64]) -> f64 {
+    let windows = Windows { steps: Steps::instant(300_000), range: 300_000, offset: 0 };
+    let mut out = Vec::new();
+    roll_started(Rollup::Increase, windows, Started { times, values, starts }, &mut out);
+    out[0]
+}
+
+#[test]
+fn a_counter_that_begins_anew_without_falling_is_reset() {
+    let times = [60_000, 120_000, 180_000, 240_000, 300_000];
+    // Deltas: each begins where the last one was taken.
+    let deltas = increase_with_starts(&times, &[5.0; 5], &[1, 60_000, 120_000, 180_000, 240_000]);
+    assert!((deltas - 25.0).abs() < 1e-3, "{deltas}");
+    // Nothing is known: a counter that stands still.
+    assert_eq!(increase_with_starts(&times, &[5.0; 5], &[0; 5]), 0.0);
+    // OpenTelemetry's unknown start: the first begins where it was taken, the others there as well.
+    assert_eq!(increase_with_starts(&times, &[5.0; 5], &[60_000; 5]), 0.0);
+    // Started once inside the window: what came before the first sample counts.
+    let since = increase_with_starts(&times, &[5.0; 5], &[30_000; 5]);
+    assert_eq!(since, 5.0);
+}
+
+#[test]
+fn one_sample_counts_where_its_beginning_is_known() {
+    assert_eq!(increase_with_starts(&[200_000], &[7.0], &[150_000]), 7.0);
+    for start in [0, 200_000, 250_000, -1000] {
+        let value = increase_with_starts(&[200_000], &[7.0], &[start]);
+        assert!(is_absent(value), "{start}: {value}");
+    }
+}
+
+#[test]
+fn samples_that_count_the_same_twice_overlap() {
+    let reading = |time, start| Reading { time, start };
+    assert!(overlaps(reading(10, 1), reading(20, 5)));
+    assert!(!overlaps(reading(10, 1), reading(20, 1)), "cumulative");
+    assert!(!overlaps(reading(10, 1), reading(20, 10)), "delta");
+    assert!(!overlaps(reading(10, 1), reading(20, 0)), "not known");
 }

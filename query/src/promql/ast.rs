@@ -19,7 +19,8 @@ pub(crate) enum Kind {
         value: f64,
         is_duration: bool,
     },
-    Text(String),
+    /// Bytes, most often UTF-8.
+    Text(Vec<u8>),
     Selector(Selector),
     /// `selector[range]`.
     Matrix {
@@ -133,6 +134,8 @@ pub(crate) struct Selector {
     pub(crate) matchers: Vec<Matcher>,
     pub(crate) shift: Shift,
     pub(crate) ends: Ends,
+    /// Of histograms nothing but count and sum is looked at (`totals`).
+    pub(crate) totals_only: bool,
 }
 
 /// `offset` and `@`.

@@ -3,7 +3,7 @@
 use storage::{MatchOp, Matcher};
 
 use super::ast::{Aggregate, At, Binary, Cardinality, Ends, Expr, Kind, Length, Selector, Shift};
-use super::text::{duration, quoted};
+use super::text::{duration, quoted, quoted_bytes};
 use crate::http::respond::push_float;
 
 /// The canonical text of an expression.
@@ -11,7 +11,7 @@ pub(crate) fn format(expr: &Expr) -> String {
     match &expr.kind {
         Kind::Number { value, is_duration: true } => duration((value * 1000.0).round() as i64),
         Kind::Number { value, .. } => float(*value),
-        Kind::Text(text) => quoted(text),
+        Kind::Text(text) => quoted_bytes(text),
         Kind::Selector(selector) => vector(selector, ""),
         Kind::Matrix { selector, range } => match &selector.kind {
             Kind::Selector(selector) => vector(selector, &format!("[{}]", length(range))),

@@ -21,6 +21,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod text;
+mod totals;
 mod value;
 
 pub(crate) use ast::{Expr, Kind};

@@ -2,15 +2,26 @@
 
 use super::error::ParseError;
 
-/// The content of a quoted token.
+/// The content of a quoted token. What is no UTF-8 in it becomes the replacement character, which no
+/// label holds.
 ///
 /// Errors: an escape that Go does not know.
 pub(crate) fn unquote(token: &str, at: usize) -> Result<String, ParseError> {
+    unquote_bytes(token, at).map(|bytes| lossy(&bytes))
+}
+
+/// The text of bytes that may be no UTF-8.
+pub(crate) fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// As [`unquote`]: Prometheus' strings are bytes.
+pub(crate) fn unquote_bytes(token: &str, at: usize) -> Result<Vec<u8>, ParseError> {
     let fail = |message: String| ParseError::new(at, message);
     let quote = token.chars().next().unwrap_or('"');
     let inner = token.get(1..token.len().saturating_sub(1)).unwrap_or("");
     if quote == '`' {
-        return Ok(inner.replace('\r', ""));
+        return Ok(inner.replace('\r', "").into_bytes());
     }
     let mut out: Vec<u8> = Vec::with_capacity(inner.len());
     let mut chars = inner.chars();
@@ -93,10 +104,7 @@ pub(crate) fn unquote(token: &str, at: usize) -> Result<String, ParseError> {
             out.push(byte);
         }
     }
-    // Prometheus' strings are bytes; here what is no UTF-8 becomes the replacement character, which
-    // no label holds.
-    Ok(String::from_utf8(out)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    Ok(out)
 }
 
 /// A number token: decimal, octal with a leading 0, hexadecimal, with underscores, Inf or NaN.
@@ -122,8 +130,22 @@ pub(crate) fn number(token: &str) -> Option<f64> {
 
 /// Go's `%q`.
 pub(crate) fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
+    quoted_bytes(text.as_bytes())
+}
+
+/// Go's `%q` of bytes that may be no UTF-8.
+pub(crate) fn quoted_bytes(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() + 2);
     out.push('"');
+    for chunk in bytes.utf8_chunks() {
+        push_escaped(&mut out, chunk.valid());
+        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
+    }
+    out.push('"');
+    out
+}
+
+fn push_escaped(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),
@@ -141,8 +163,6 @@ pub(crate) fn quoted(text: &str) -> String {
             c => out.push(c),
         }
     }
-    out.push('"');
-    out
 }
 
 /// Go's `%g`, shortest digits: an exponent below -4 or from 21 on.

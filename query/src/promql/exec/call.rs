@@ -11,9 +11,10 @@ use super::super::functions::{Date, Function, OnHistograms, RangeRun, Run, Speci
 use super::super::labels::with;
 use super::super::text::{go_g, quoted};
 use super::super::value::Row;
-use super::ranges::{Frame, Samples};
+use super::lookback::Facet;
+use super::ranges::{Frame, Samples, Starts};
 use super::{Evaluator, Sink};
-use crate::kernels::{ABSENT, Rollup, Steps, is_absent, roll};
+use crate::kernels::{ABSENT, Rollup, Started, Steps, is_absent, knows_starts, roll, roll_started};
 
 impl Evaluator<'_> {
     pub(super) fn call(
@@ -123,6 +124,8 @@ impl Evaluator<'_> {
             row.drop_name = samples.drop_name;
             if frame.ends != super::super::ast::Ends::Plain {
                 self.extended_call((range, frame, steps), &rollups, &samples, &mut row)?;
+            } else if samples.histograms.is_empty() && self.reads_starts(&rollups, &samples) {
+                self.started_call((range, frame, steps), &rollups, &samples, &mut row);
             } else if samples.histograms.is_empty() {
                 if let (true, None, Some(&rollup)) = (is_constant, frame.at, rollups.first()) {
                     row.floats.clear();
@@ -144,6 +147,45 @@ impl Evaluator<'_> {
             }
             if row.is_empty() { Ok(()) } else { sink(row) }
         })
+    }
+
+    /// Whether a function looks at when counters began, and the series says so.
+    fn reads_starts(&self, rollups: &[Rollup], samples: &Samples<'_>) -> bool {
+        !samples.starts.floats.is_empty() && rollups.iter().all(|&rollup| knows_starts(rollup))
+    }
+
+    /// A range function over floats that say when they began.
+    fn started_call(
+        &self,
+        (range, frame, steps): Place<'_>,
+        rollups: &[Rollup],
+        samples: &Samples<'_>,
+        row: &mut Row,
+    ) {
+        let series =
+            Started { times: samples.times, values: samples.values, starts: samples.starts.floats };
+        // None of these functions has parameters.
+        let Some(&rollup) = rollups.first() else { return };
+        row.floats.clear();
+        let mut has_overlap = false;
+        if frame.at.is_none() {
+            has_overlap = roll_started(rollup, frame.windows(steps), series, &mut row.floats);
+        } else {
+            for time in steps.iter() {
+                has_overlap |= roll_started(rollup, frame.window(time), series, &mut row.floats);
+            }
+        }
+        if has_overlap {
+            self.note_overlap(samples.labels.metric_name(), range.start);
+        }
+    }
+
+    pub(super) fn note_overlap(&self, name: &str, at: usize) {
+        let message = format!(
+            "sample has start time that overlaps with previous sample timestamp for metric {}",
+            quoted(name)
+        );
+        self.notes.warn(at, message);
     }
 
     /// Notes a rate of what is no counter by its name.
@@ -212,9 +254,7 @@ impl Evaluator<'_> {
             Special::AbsentOverTime => self.absent_over_time(&args[0], steps, sink),
             Special::Vector => sink(Row::of(Labels::default(), self.scalar(&args[0], steps)?)),
             Special::Timestamp => self.timestamps(&args[0], steps, sink),
-            Special::StartTimestamp => {
-                Err(QueryError::execution("start timestamps are not kept for this data"))
-            }
+            Special::StartTimestamp => self.start_timestamps(&args[0], steps, sink),
             Special::LabelReplace => self.label_replace(args, steps, sink),
             Special::LabelJoin => self.label_join(args, steps, sink),
             Special::Sort | Special::SortDesc | Special::SortByLabel | Special::SortByLabelDesc => {
@@ -295,7 +335,7 @@ impl Evaluator<'_> {
     fn timestamps(&self, arg: &Expr, steps: Steps, sink: &mut Sink<'_>) -> Result<(), QueryError> {
         self.renamed(arg, sink, |evaluator, sink| {
             if let Kind::Selector(selector) = &arg.bare().kind {
-                return evaluator.latest(selector, steps, true, &mut |mut row| {
+                return evaluator.latest(selector, steps, Facet::Time, &mut |mut row| {
                     evaluator.drop_name(&mut row);
                     sink(row)
                 });
@@ -307,6 +347,22 @@ impl Evaluator<'_> {
                     }
                 }
                 row.histograms = Vec::new();
+                evaluator.drop_name(&mut row);
+                sink(row)
+            })
+        })
+    }
+
+    /// When what each sample counts began; 0 where it is not known, nothing of what is no sample.
+    fn start_timestamps(
+        &self,
+        arg: &Expr,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), QueryError> {
+        let Kind::Selector(selector) = &arg.bare().kind else { return Ok(()) };
+        self.renamed(arg, sink, |evaluator, sink| {
+            evaluator.latest(selector, steps, Facet::Start, &mut |mut row| {
                 evaluator.drop_name(&mut row);
                 sink(row)
             })
@@ -466,6 +522,7 @@ pub(super) struct Mixed<'a> {
     pub(super) times: &'a [i64],
     pub(super) values: &'a [f64],
     pub(super) histograms: &'a [(i64, Arc<model::Histogram>)],
+    pub(super) starts: Starts<'a>,
 }
 
 /// Whether a function looks at histograms at all.

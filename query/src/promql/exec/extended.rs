@@ -9,11 +9,11 @@ use storage::{MsRange, SampleBuf};
 use super::super::ast::{Ends, Expr, Kind, Selector};
 use super::super::error::QueryError;
 use super::super::functions::Function;
-use super::super::histogram::divided;
+use super::super::histogram::{GAUGE, UNKNOWN, divided, is_custom};
 use super::super::value::{Cell, Row};
 use super::call::{Mixed, Place};
 use super::histogram_call::{About, mixed};
-use super::ranges::Samples;
+use super::ranges::{Samples, drop_stale};
 use super::{Evaluator, Sink};
 use crate::kernels::{ABSENT, Rollup, Steps, is_absent};
 
@@ -119,6 +119,7 @@ fn pairs_from(rollup: Rollup, start: i64, window: Mixed<'_>) -> Option<Cell> {
             times: &window.times[low..],
             values: &window.values[low..],
             histograms: &window.histograms[first..],
+            starts: window.starts.part(low..window.times.len(), first..window.histograms.len()),
         },
     )
 }
@@ -148,11 +149,12 @@ impl Evaluator<'_> {
             let low = samples.times.partition_point(|&at| at <= from);
             let high = samples.times.partition_point(|&at| at <= to);
             let (times, values) = (&samples.times[low..high], &samples.values[low..high]);
-            let low = samples.histograms.partition_point(|(at, _)| *at <= from);
-            let high = samples.histograms.partition_point(|(at, _)| *at <= to);
-            let histograms = &samples.histograms[low..high];
+            let first = samples.histograms.partition_point(|(at, _)| *at <= from);
+            let last = samples.histograms.partition_point(|(at, _)| *at <= to);
+            let histograms = &samples.histograms[first..last];
             if matches!(rollups[step], Rollup::Changes | Rollup::Resets) {
-                let window = Mixed { times, values, histograms };
+                let starts = samples.starts.part(low..high, first..last);
+                let window = Mixed { times, values, histograms, starts };
                 row.set(step, pairs_from(rollups[step], span.start, window));
                 continue;
             }
@@ -201,9 +203,11 @@ impl Evaluator<'_> {
     }
 
     /// A smoothed instant selector: the value on the line between the samples around each step.
+    /// Source: Prometheus `promql/engine.go`, `smoothSeries` (3.14).
     pub(super) fn smoothed_instants(
         &self,
         selector: &Selector,
+        place: usize,
         steps: Steps,
         sink: &mut Sink<'_>,
     ) -> Result<(), QueryError> {
@@ -222,27 +226,26 @@ impl Evaluator<'_> {
         let set = self.select(&selector.matchers, range)?;
         let mut buf = SampleBuf::default();
         for (index, labels) in set.series().iter().enumerate() {
-            self.read(&*set, index, &mut buf)?;
+            self.read(selector, &*set, index, &mut buf)?;
+            drop_stale(&mut buf);
+            let about = About { name: labels.metric_name(), at: place };
             let mut row = Row::absent(labels.clone(), steps.count());
             for (step, time) in steps.iter().enumerate() {
                 let moment = at.unwrap_or(time) - offset;
-                let after = buf.times.partition_point(|&time| time < moment);
-                let sample = |index: usize| {
-                    let (time, value) = (*buf.times.get(index)?, *buf.values.get(index)?);
-                    let near = time > moment - lookback && time <= moment + lookback;
-                    (near && !model::is_stale(value)).then_some((time, value))
-                };
-                let before = after.checked_sub(1).and_then(sample);
-                row.floats[step] = match (before, sample(after)) {
-                    (_, Some((time, value))) if time == moment => value,
-                    (Some(before), Some(next)) => between(before, next, moment, false),
-                    (Some((_, value)), None) => value,
-                    _ => ABSENT,
-                };
-                if is_absent(row.floats[step]) {
-                    let about = About { name: labels.metric_name(), at: 0 };
-                    let cell = self.smoothed_histogram(&buf, moment, &about);
-                    row.set(step, cell.map(|histogram| Cell::Histogram(Arc::new(histogram))));
+                let (from, to) = (moment - lookback, moment + lookback);
+                let low = buf.times.partition_point(|&at| at <= from);
+                let high = buf.times.partition_point(|&at| at <= to);
+                let first = buf.histograms.partition_point(|(at, _)| *at <= from);
+                let last = buf.histograms.partition_point(|(at, _)| *at <= to);
+                if low < high && first < last {
+                    self.note_mix(about.name, about.at);
+                } else if first < last {
+                    let histogram =
+                        self.smoothed_histogram(&buf.histograms[first..last], moment, &about);
+                    row.set(step, histogram.map(|histogram| Cell::Histogram(Arc::new(histogram))));
+                } else {
+                    let (times, values) = (&buf.times[low..high], &buf.values[low..high]);
+                    row.floats[step] = smoothed_float(times, values, moment);
                 }
             }
             if !row.is_empty() {
@@ -255,24 +258,39 @@ impl Evaluator<'_> {
     /// The histogram on the line between the samples around a moment.
     fn smoothed_histogram(
         &self,
-        buf: &SampleBuf,
+        samples: &[(i64, Arc<Histogram>)],
         moment: i64,
         about: &About<'_>,
     ) -> Option<Histogram> {
-        let lookback = self.options.lookback_ms;
-        let after = buf.histograms.partition_point(|(time, _)| *time < moment);
-        let sample = |index: usize| {
-            buf.histograms.get(index).filter(|(time, histogram)| {
-                *time > moment - lookback
-                    && *time <= moment + lookback
-                    && !model::is_stale(histogram.sum)
-            })
-        };
-        match (after.checked_sub(1).and_then(sample), sample(after)) {
+        let after = samples.partition_point(|(time, _)| *time < moment);
+        let before = after.checked_sub(1).map(|before| &samples[before]);
+        match (before, samples.get(after)) {
             (_, Some((time, histogram))) if *time == moment => Some((**histogram).clone()),
-            (Some(before), Some(next)) => self.between(before, next, moment, false, about),
-            (Some((_, histogram)), None) => Some((**histogram).clone()),
-            _ => None,
+            (Some(before), Some(next)) => {
+                if is_custom(&before.1) != is_custom(&next.1) {
+                    self.note_mixed_schemas(about.name, about.at);
+                    return None;
+                }
+                let is_counter = before.1.reset_hint != GAUGE || next.1.reset_hint != GAUGE;
+                self.between(before, next, moment, is_counter, about)
+            }
+            // What was known of the sample before it is not true of a later moment.
+            (Some((_, histogram)), None) => {
+                Some(Histogram { reset_hint: UNKNOWN, ..Histogram::clone(histogram) })
+            }
+            (None, _) => None,
         }
+    }
+}
+
+/// The value on the line between the samples around a moment.
+fn smoothed_float(times: &[i64], values: &[f64], moment: i64) -> f64 {
+    let after = times.partition_point(|&time| time < moment);
+    let sample = |index: usize| Some((*times.get(index)?, *values.get(index)?));
+    match (after.checked_sub(1).and_then(sample), sample(after)) {
+        (_, Some((time, value))) if time == moment => value,
+        (Some(before), Some(next)) => between(before, next, moment, false),
+        (Some((_, value)), None) => value,
+        (None, _) => ABSENT,
     }
 }

@@ -7,10 +7,11 @@ use foldhash::fast::RandomState;
 use model::{Labels, METRIC_NAME};
 use storage::{MatchOp, Matcher, RegexLimits};
 
-use super::super::ast::{At, Ends, Expr, Kind, Length, Selector, Shift};
+use super::super::ast::{At, Expr, Kind, Length, Selector, Shift};
 use super::super::error::QueryError;
 use super::super::labels::{describe, filtered, with};
 use super::super::value::Row;
+use super::lookback::Facet;
 use super::{Evaluator, Sink};
 use crate::kernels::{Steps, is_absent};
 
@@ -80,8 +81,8 @@ impl Evaluator<'_> {
             offset: Some(Length::Literal { seconds: offset as f64 / 1000.0, is_duration: true }),
             at: at.map(At::Time),
         };
-        let selector = Selector { name: None, matchers, shift, ends: Ends::Plain };
-        self.latest(&selector, steps, false, &mut |row| {
+        let selector = Selector { matchers, shift, ..Selector::default() };
+        self.latest(&selector, steps, Facet::Value, &mut |row| {
             let is_float = row.histograms.iter().all(Option::is_none);
             if is_float {
                 Ok(())
@@ -90,7 +91,7 @@ impl Evaluator<'_> {
             }
         })?;
         let mut rows = Vec::new();
-        self.latest(&selector, steps, true, &mut |row| {
+        self.latest(&selector, steps, Facet::Time, &mut |row| {
             rows.push(row);
             Ok(())
         })?;

@@ -27,6 +27,7 @@ use super::error::QueryError;
 use super::functions::{Run, Special};
 use super::labels::without_metadata;
 use super::source::{SampleSource, SeriesSet};
+use super::text::lossy;
 use super::value::Row;
 use crate::kernels::{Steps, is_absent};
 
@@ -80,7 +81,7 @@ impl Evaluator<'_> {
         }
         match &expr.kind {
             Kind::Paren(inner) => self.rows(inner, steps, sink),
-            Kind::Selector(selector) => self.instants(selector, steps, sink),
+            Kind::Selector(selector) => self.instants(selector, expr.start, steps, sink),
             Kind::Negate { expr: inner, is_minus } => self.negated(inner, *is_minus, steps, sink),
             Kind::Binary(binary) => self.binary(expr, binary, steps, sink),
             Kind::Call { function, args } => self.call(expr, function, args, steps, sink),
@@ -137,7 +138,7 @@ impl Evaluator<'_> {
     /// The text of an expression of type string.
     pub(super) fn text(&self, expr: &Expr) -> Result<String, QueryError> {
         match &expr.bare().kind {
-            Kind::Text(text) => Ok(text.clone()),
+            Kind::Text(text) => Ok(lossy(text)),
             _ => Err(QueryError::execution("bug: not a string")),
         }
     }

@@ -1,5 +1,6 @@
 //! Range selectors and subqueries: the samples over which range functions go.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use model::{Histogram, Labels};
@@ -10,7 +11,7 @@ use super::super::error::QueryError;
 use super::super::histogram;
 use super::super::value::PointSeries;
 use super::Evaluator;
-use crate::kernels::{Steps, Windows, is_absent};
+use crate::kernels::{Reading, Steps, Windows, is_absent};
 
 /// Steps of one subquery, whose rows are as long.
 const SUBQUERY_STEPS_MAX: usize = 2_000_000;
@@ -52,6 +53,35 @@ pub(super) struct Samples<'a> {
     pub(super) times: &'a [i64],
     pub(super) values: &'a [f64],
     pub(super) histograms: &'a [(i64, Arc<Histogram>)],
+    pub(super) starts: Starts<'a>,
+}
+
+/// When what samples count began. Shape: as long as the samples, or empty where nothing is known of
+/// any. Units: ms; 0 where it is not known.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Starts<'a> {
+    pub(super) floats: &'a [i64],
+    pub(super) histograms: &'a [i64],
+}
+
+impl<'a> Starts<'a> {
+    /// Those of a part of the samples.
+    pub(super) fn part(self, floats: Range<usize>, histograms: Range<usize>) -> Starts<'a> {
+        Starts {
+            floats: self.floats.get(floats).unwrap_or_default(),
+            histograms: self.histograms.get(histograms).unwrap_or_default(),
+        }
+    }
+
+    /// A float's time and start.
+    pub(super) fn of_float(self, index: usize, time: i64) -> Reading {
+        Reading { time, start: self.floats.get(index).copied().unwrap_or(0) }
+    }
+
+    /// A histogram's time and start.
+    pub(super) fn of_histogram(self, index: usize, time: i64) -> Reading {
+        Reading { time, start: self.histograms.get(index).copied().unwrap_or(0) }
+    }
 }
 
 type Visit<'v> = dyn FnMut(Frame, Samples<'_>) -> Result<(), QueryError> + 'v;
@@ -101,7 +131,7 @@ impl Evaluator<'_> {
         let set = self.select(&selector.matchers, wanted)?;
         let mut buf = SampleBuf::default();
         for (index, labels) in set.series().iter().enumerate() {
-            self.read(&*set, index, &mut buf)?;
+            self.read(selector, &*set, index, &mut buf)?;
             drop_stale(&mut buf);
             if buf.times.is_empty() && buf.histograms.is_empty() {
                 continue;
@@ -112,6 +142,7 @@ impl Evaluator<'_> {
                 times: &buf.times,
                 values: &buf.values,
                 histograms: &buf.histograms,
+                starts: Starts { floats: &buf.starts, histograms: &buf.histogram_starts },
             };
             visit(frame, samples)?;
         }
@@ -167,6 +198,8 @@ impl Evaluator<'_> {
                 times: &times,
                 values: &values,
                 histograms: &histograms,
+                // A step is no sample: it says nothing of the time before.
+                starts: Starts::default(),
             };
             visit(frame, samples)
         })
@@ -222,18 +255,25 @@ fn without_hint(histogram: &Arc<Histogram>) -> Arc<Histogram> {
 }
 
 /// Removes stale markers in place.
-fn drop_stale(buf: &mut SampleBuf) {
-    if buf.values.iter().any(|&value| model::is_stale(value)) {
+pub(super) fn drop_stale(buf: &mut SampleBuf) {
+    let SampleBuf { times, values, starts, histograms, histogram_starts } = buf;
+    if values.iter().any(|&value| model::is_stale(value)) {
         let mut kept = 0;
-        for index in 0..buf.values.len() {
-            if !model::is_stale(buf.values[index]) {
-                buf.values[kept] = buf.values[index];
-                buf.times[kept] = buf.times[index];
+        for index in 0..values.len() {
+            if !model::is_stale(values[index]) {
+                values[kept] = values[index];
+                times[kept] = times[index];
+                if !starts.is_empty() {
+                    starts[kept] = starts[index];
+                }
                 kept += 1;
             }
         }
-        buf.values.truncate(kept);
-        buf.times.truncate(kept);
+        values.truncate(kept);
+        times.truncate(kept);
+        starts.truncate(kept);
     }
-    buf.histograms.retain(|(_, histogram)| !model::is_stale(histogram.sum));
+    let mut is_stale = histograms.iter().map(|(_, histogram)| model::is_stale(histogram.sum));
+    histogram_starts.retain(|_| !is_stale.next().unwrap_or(false));
+    histograms.retain(|(_, histogram)| !model::is_stale(histogram.sum));
 }

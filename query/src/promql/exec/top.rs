@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use model::Labels;
 
-use super::super::ast::{Aggregate, AggregateOp, Expr};
+use super::super::ast::{Aggregate, AggregateOp, Expr, Kind};
 use super::super::error::QueryError;
 use super::super::labels::{key, with};
-use super::super::text::{go_g, quoted};
+use super::super::text::{go_g, quoted_bytes};
 use super::super::value::{Cell, Row};
 use super::aggregate::Groups;
 use super::{Evaluator, Sink};
@@ -104,10 +104,11 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<(), QueryError> {
         let Some(param) = &aggregate.param else { return Ok(()) };
-        let label = self.text(param)?;
-        if label.is_empty() || label.contains(char::REPLACEMENT_CHARACTER) {
-            return Err(QueryError::execution(format!("invalid label name {}", quoted(&label))));
-        }
+        let Kind::Text(name) = &param.bare().kind else { return Ok(()) };
+        let Some(label) = str::from_utf8(name).ok().filter(|name| !name.is_empty()) else {
+            let message = format!("invalid label name {}", quoted_bytes(name));
+            return Err(QueryError::execution(message));
+        };
         // Under `by`, the new label belongs to the group whether it was named or not.
         let mut places: HashMap<Labels, usize, RandomState> = HashMap::default();
         let mut out: Vec<Row> = Vec::new();
@@ -125,7 +126,7 @@ impl Evaluator<'_> {
                         super::super::histogram::describe(&histogram)
                     }
                 };
-                let labels = with(&group, &label, &text);
+                let labels = with(&group, label, &text);
                 let next = out.len();
                 let place = *places.entry(labels.clone()).or_insert(next);
                 if place == next {

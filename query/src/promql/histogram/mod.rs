@@ -2,6 +2,8 @@
 //! packed again without empty ones.
 //! Source: Prometheus `model/histogram/float_histogram.go` (3.14), whose results these match.
 
+use std::sync::Arc;
+
 use model::{BucketSpan, CUSTOM_BUCKETS_SCHEMA, Histogram};
 
 use super::text::go_g;
@@ -404,6 +406,28 @@ pub(crate) fn is_reset(now: &Histogram, before: &Histogram) -> bool {
         })
     };
     fell(positive(&now), positive(&before)) || fell(negative(&now), negative(&before))
+}
+
+/// Keeps counts and sums of a series' samples, and what their buckets say about resets: a hint for
+/// each sample that has none and follows another.
+/// Source: Prometheus `promql/histogram_stats_iterator.go` (3.14).
+pub(crate) fn keep_totals(samples: &mut [(i64, Arc<Histogram>)]) {
+    let mut before: Option<Arc<Histogram>> = None;
+    for (_, sample) in samples {
+        let whole = Arc::clone(sample);
+        let is_stale = model::is_stale(whole.sum);
+        let reset_hint = match &before {
+            Some(before) if whole.reset_hint == UNKNOWN && !is_stale => {
+                if is_reset(&whole, before) { RESET } else { NOT_RESET }
+            }
+            _ => whole.reset_hint,
+        };
+        let Histogram { schema, count, sum, .. } = *whole;
+        *sample = Arc::new(Histogram { schema, count, sum, reset_hint, ..Histogram::default() });
+        if !is_stale {
+            before = Some(whole);
+        }
+    }
 }
 
 /// Equality as the language sees it: the same numbers in the same buckets.

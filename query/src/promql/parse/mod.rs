@@ -15,7 +15,8 @@ use super::check::check;
 use super::error::ParseError;
 use super::functions::find;
 use super::lex::{Keyword, Lexeme, Token, lex};
-use super::text::{number, quoted, unquote};
+use super::text::{number, quoted, unquote, unquote_bytes};
+use super::totals::mark_totals;
 use crate::limits::{ParseLimits, TREE_DEPTH_MAX};
 
 /// Parses and checks a query.
@@ -23,8 +24,9 @@ use crate::limits::{ParseLimits, TREE_DEPTH_MAX};
 /// Errors: the first thing that is wrong, with its place.
 pub(crate) fn parse(input: &str, limits: ParseLimits) -> Result<Expr, ParseError> {
     let mut parser = Parser::new(input, limits)?;
-    let expr = parser.whole()?;
+    let mut expr = parser.whole()?;
     check(&expr)?;
+    mark_totals(&mut expr);
     Ok(expr)
 }
 
@@ -250,7 +252,7 @@ impl<'a> Parser<'a> {
             Token::Text => {
                 self.take();
                 self.depth = 1;
-                let text = unquote(self.text_of(first), first.start)?;
+                let text = unquote_bytes(self.text_of(first), first.start)?;
                 Ok(Expr { kind: Kind::Text(text), start: first.start, end: first.end })
             }
             Token::LeftParen => {
@@ -345,7 +347,7 @@ impl<'a> Parser<'a> {
         let first = self.take();
         let mut aggregate = Aggregate {
             op,
-            expr: Expr { kind: Kind::Text(String::new()), start: 0, end: 0 },
+            expr: Expr { kind: Kind::Text(Vec::new()), start: 0, end: 0 },
             param: None,
             grouping: Vec::new(),
             without: false,
@@ -496,7 +498,7 @@ impl<'a> Parser<'a> {
             return Err(ParseError::new(first.start, message));
         }
         self.depth = 1;
-        let selector = Selector { name, matchers, shift: Shift::default(), ends: Ends::Plain };
+        let selector = Selector { name, matchers, ..Selector::default() };
         Ok(Expr { kind: Kind::Selector(selector), start: first.start, end: self.last_end() })
     }
 

@@ -9,6 +9,7 @@ use super::super::ast::Kind;
 use super::super::histogram;
 use super::super::parse::parse;
 use super::super::text::number;
+use super::script::duration;
 use crate::limits::ParseLimits;
 
 /// One position of a series.
@@ -73,6 +74,39 @@ pub(crate) fn labels(metric: &str) -> Result<Labels, String> {
         return Err(format!("no metric: {metric}"));
     }
     Ok(Labels::from_pairs(selector.matchers.iter().map(|m| (m.name.as_str(), m.value.as_str()))))
+}
+
+/// The offsets of a line `metric@st offsets`, each from the time of its sample. Units: ms.
+pub(crate) fn start_timestamps(line: &str) -> Option<Result<Vec<Option<i64>>, String>> {
+    let (metric, offsets) = split(line);
+    let offsets = match metric.strip_suffix("@st") {
+        Some(_) => offsets,
+        None => offsets.strip_prefix("@st")?,
+    };
+    let mut out = Vec::new();
+    let all: Result<(), String> =
+        offsets.split_whitespace().try_for_each(|token| start_offsets(token, &mut out));
+    Some(all.map(|()| out))
+}
+
+/// `_`, `_x3`, `-1m`, `-1mx3`, `-1m-30sx3`.
+fn start_offsets(token: &str, out: &mut Vec<Option<i64>>) -> Result<(), String> {
+    let (body, count) = match token.split_once('x') {
+        Some((body, count)) => (body, Some(times(count)?)),
+        None => (token, None),
+    };
+    if body == "_" {
+        out.extend(std::iter::repeat_n(None, count.unwrap_or(1)));
+        return Ok(());
+    }
+    let signed = |text: &str| duration(text.strip_prefix('+').unwrap_or(text));
+    let sign = body.char_indices().skip(1).find(|(_, c)| matches!(c, '+' | '-'));
+    let (first, step) = match (sign, count) {
+        (Some((at, _)), Some(_)) => (signed(&body[..at])?, signed(&body[at..])?),
+        _ => (signed(body)?, 0),
+    };
+    out.extend((0..=count.unwrap_or(0) as i64).map(|nth| Some(first + nth * step)));
+    Ok(())
 }
 
 /// All positions.

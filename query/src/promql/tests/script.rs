@@ -16,7 +16,7 @@ use super::super::histogram;
 use super::super::text::{number, unquote};
 use super::super::value::{Cell, Row, Value};
 use super::memory::{MemorySource, budget};
-use super::notation::{Item, items, labels, series, split};
+use super::notation::{Item, items, labels, series, split, start_timestamps};
 use super::{conformance, engine};
 use crate::http::params::duration_text_ns;
 use crate::kernels::Steps;
@@ -104,27 +104,32 @@ impl Script<'_> {
         let with_nhcb = line.starts_with("load_with_nhcb");
         let interval = duration(line.split_whitespace().nth(1).unwrap()).unwrap();
         let mut loaded: Vec<(Labels, Vec<Item>)> = Vec::new();
+        let mut starts: BTreeMap<usize, Vec<Option<i64>>> = BTreeMap::new();
         for line in block {
-            let (metric, _) = split(line);
-            if metric.ends_with("@st") || line.contains("@st ") {
-                continue;
+            let told = |why| format!("{}: {line}: {why}", self.name);
+            match start_timestamps(line) {
+                Some(offsets) => {
+                    starts.insert(loaded.len(), offsets.map_err(told).unwrap());
+                }
+                None => loaded.push(series(line).map_err(told).unwrap()),
             }
-            let parsed = series(line).unwrap_or_else(|why| panic!("{}: {line}: {why}", self.name));
-            loaded.push(parsed);
         }
         if with_nhcb {
             let made = super::notation_nhcb::assemble(&loaded);
             loaded.extend(made);
         }
-        for (labels, items) in loaded {
+        for (nth, (labels, items)) in loaded.into_iter().enumerate() {
+            let offsets = starts.remove(&nth).unwrap_or_default();
             for (index, item) in items.into_iter().enumerate() {
                 let time = index as i64 * interval;
+                let offset = offsets.get(index).copied().flatten();
+                let start = offset.map_or(0, |offset| time + offset);
                 match item {
                     Item::Gap => {}
-                    Item::Float(value) => self.source.float(&labels, time, value),
+                    Item::Float(value) => self.source.float_since(&labels, time, value, start),
                     Item::Stale => self.source.float(&labels, time, model::stale_nan()),
                     Item::Histogram(histogram) => {
-                        self.source.histogram(&labels, time, &histogram);
+                        self.source.histogram(&labels, time, &histogram, start);
                     }
                 }
             }
@@ -143,7 +148,8 @@ impl Script<'_> {
     }
 }
 
-fn duration(text: &str) -> Result<i64, String> {
+/// Units: ms.
+pub(super) fn duration(text: &str) -> Result<i64, String> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
     if let Ok(seconds) = digits.parse::<f64>() {
         return Ok(sign * (seconds * 1000.0).round() as i64);

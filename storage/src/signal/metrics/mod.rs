@@ -39,15 +39,22 @@ pub struct SampleBuf {
     /// Shape: as long as `values`. Stale markers are included. Units: ms.
     pub times: Vec<i64>,
     pub values: Vec<f64>,
+    /// When what each sample counts began; 0 where it is not known. Shape: as long as `times`, or
+    /// empty where nothing is known of any. Units: ms.
+    pub starts: Vec<i64>,
     /// Ascending by time; no time is in both lists.
     pub histograms: Vec<(i64, Arc<Histogram>)>,
+    /// As `starts`, of the histograms.
+    pub histogram_starts: Vec<i64>,
 }
 
 impl SampleBuf {
     pub fn clear(&mut self) {
         self.times.clear();
         self.values.clear();
+        self.starts.clear();
         self.histograms.clear();
+        self.histogram_starts.clear();
     }
 }
 

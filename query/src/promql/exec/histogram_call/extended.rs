@@ -94,7 +94,13 @@ impl Evaluator<'_> {
         Some(line)
     }
 
-    fn add(&self, target: &mut Histogram, other: &Histogram, about: &About<'_>) -> Option<()> {
+    /// Notes what is odd about the two.
+    pub(super) fn add(
+        &self,
+        target: &mut Histogram,
+        other: &Histogram,
+        about: &About<'_>,
+    ) -> Option<()> {
         let Ok(collision) = histogram::combine(target, other, Operation::Add) else {
             self.note_mixed_schemas(about.name, about.at);
             return None;

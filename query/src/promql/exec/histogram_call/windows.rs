@@ -13,7 +13,10 @@ use super::super::Evaluator;
 use super::super::aggregate::Total;
 use super::super::call::{Mixed, Place, takes_histograms};
 use super::super::ranges::Samples;
-use crate::kernels::{ABSENT, Extrapolation, Rollup, extrapolate, is_absent, roll};
+use crate::kernels::{
+    ABSENT, Extrapolation, Reading, Rollup, Started, began_anew, began_inside, extrapolate,
+    is_absent, knows_starts, overlaps, roll, roll_started,
+};
 
 impl Evaluator<'_> {
     /// One row of a range function whose series has histograms.
@@ -37,15 +40,24 @@ impl Evaluator<'_> {
                 times: &samples.times[low..high],
                 values: &samples.values[low..high],
                 histograms: &samples.histograms[first..last],
+                starts: samples.starts.part(low..high, first..last),
             };
-            let floats = |evaluator: &Self| {
-                let _ = evaluator;
+            let floats = || {
                 let mut out = Vec::with_capacity(1);
-                roll(rollups[step], frame.window(time), samples.times, samples.values, &mut out);
+                let (rollup, frame) = (rollups[step], frame.window(time));
+                if window.starts.floats.is_empty() || !knows_starts(rollup) {
+                    roll(rollup, frame, window.times, window.values, &mut out);
+                } else {
+                    let Mixed { times, values, starts, .. } = window;
+                    let series = Started { times, values, starts: starts.floats };
+                    if roll_started(rollup, frame, series, &mut out) {
+                        self.note_overlap(name, range.start);
+                    }
+                }
                 out.first().copied().filter(|value| !is_absent(*value)).map(Cell::Float)
             };
             if window.histograms.is_empty() {
-                row.set(step, floats(self));
+                row.set(step, floats());
                 continue;
             }
             if !takes_histograms(run) {
@@ -57,7 +69,7 @@ impl Evaluator<'_> {
                     );
                     self.notes.info(range.start, message);
                 }
-                row.set(step, floats(self));
+                row.set(step, floats());
                 continue;
             }
             if run.histograms == OnHistograms::Mixes {
@@ -75,7 +87,7 @@ impl Evaluator<'_> {
                 OnHistograms::Irates => self.last_two(rollups[step], window, &about),
                 _ => {
                     let span = (start, end);
-                    self.rate_of(rollups[step], window.histograms, span, &about)
+                    self.rate_of(rollups[step], window, span, &about)
                 }
             };
             row.set(step, cell);
@@ -118,24 +130,20 @@ impl Evaluator<'_> {
     }
 
     fn last_two(&self, rollup: Rollup, window: Mixed<'_>, about: &About<'_>) -> Option<Cell> {
-        let mut all: Vec<(i64, Cell)> = Vec::with_capacity(4);
-        let floats = window.times.iter().zip(window.values).rev().take(2);
-        all.extend(floats.map(|(&time, &value)| (time, Cell::Float(value))));
-        let histograms = window.histograms.iter().rev().take(2);
-        all.extend(histograms.map(|(time, h)| (*time, Cell::Histogram(Arc::clone(h)))));
-        all.sort_by_key(|(time, _)| *time);
-        let [.., (before_time, before), (time, now)] = all.as_slice() else { return None };
-        let seconds = (time - before_time) as f64 / 1000.0;
+        let all = readings(window, 2);
+        let [.., (at_before, before), (at_now, now)] = all.as_slice() else { return None };
+        let seconds = (at_now.time - at_before.time) as f64 / 1000.0;
         let is_rate = rollup == Rollup::Irate;
+        let began = began_anew(*at_before, *at_now);
         match (before, now) {
             (Cell::Float(before), Cell::Float(now)) => {
-                let change = if is_rate && now < before { *now } else { now - before };
+                let change = if is_rate && (now < before || began) { *now } else { now - before };
                 Some(Cell::Float(if is_rate { change / seconds } else { change }))
             }
             (Cell::Histogram(before), Cell::Histogram(now)) => {
                 self.note_hints(is_rate, &[before, now], about);
                 let mut change = (**now).clone();
-                if !is_rate || !histogram::is_reset(now, before) {
+                if !is_rate || !(began || histogram::is_reset(now, before)) {
                     self.subtract(&mut change, before, about)?;
                 }
                 change.reset_hint = histogram::GAUGE;
@@ -190,65 +198,110 @@ impl Evaluator<'_> {
     fn rate_of(
         &self,
         rollup: Rollup,
-        window: &[(i64, Arc<Histogram>)],
+        window: Mixed<'_>,
         (start, end): (i64, i64),
         about: &About<'_>,
     ) -> Option<Cell> {
-        let [(first_time, first), .., (last_time, last)] = window else { return None };
+        let [(first_time, first), ..] = window.histograms else { return None };
+        let (last_time, _) = window.histograms.last()?;
         let is_counter = rollup != Rollup::Delta;
-        if is_counter {
-            let all: Vec<&Arc<Histogram>> = window.iter().map(|(_, histogram)| histogram).collect();
-            self.note_hints(true, &all, about);
-        } else {
-            self.note_hints(false, &[first, last], about);
-        }
-        // A first sample before a reset does not count, so its layout must not matter either.
-        let mut base = (**first).clone();
-        if is_counter && histogram::is_reset(&window[1].1, first) {
-            base = Histogram {
-                schema: window[1].1.schema,
-                custom_values: window[1].1.custom_values.clone(),
-                zero_threshold: 0.0,
-                ..Histogram::default()
-            };
-        }
-        let custom = histogram::is_custom(&base);
-        let inner = &window[1..];
-        if inner.iter().any(|(_, h)| histogram::is_custom(h) != custom) {
-            self.note_mixed_schemas(about.name, about.at);
-            return None;
-        }
-        let mut increase = (**last).clone();
-        self.subtract(&mut increase, &base, about)?;
-        if is_counter {
-            let mut previous = &base;
-            for (_, histogram) in inner {
-                if histogram::is_reset(histogram, previous) {
-                    let collision =
-                        histogram::combine(&mut increase, previous, Operation::Add).ok()?;
-                    let collision = Collision { resets: false, ..collision };
-                    self.note_collision(collision, Operation::Add, about.at);
-                }
-                previous = histogram;
-            }
-        }
-        increase.reset_hint = histogram::GAUGE;
+        let first_reading = window.starts.of_histogram(0, *first_time);
+        let began = if is_counter { began_inside(start, first_reading) } else { None };
+        let increase = match window.histograms {
+            [_] if began.is_some() => Histogram::clone(first),
+            [_] => return None,
+            _ => self.increase(is_counter, window, about)?,
+        };
         let mut factor = extrapolate(
             Extrapolation {
                 window_start: start,
                 window_end: end,
                 first_time: *first_time,
                 last_time: *last_time,
-                sample_count: window.len(),
+                sample_count: window.histograms.len(),
+                began,
             },
             is_counter.then_some((first.count, increase.count)),
         );
+        let mut increase = histogram::compacted(increase);
+        if began.is_some() && window.histograms.len() > 1 {
+            self.add(&mut increase, first, about)?;
+        }
         if rollup == Rollup::Rate {
             factor /= (end - start) as f64 / 1000.0;
         }
-        let increase = histogram::scaled(&histogram::compacted(increase), factor);
-        Some(Cell::Histogram(Arc::new(increase)))
+        Some(Cell::Histogram(Arc::new(histogram::scaled(&increase, factor))))
     }
+
+    /// From the first to the last histogram of a window of two or more; of a counter with what was
+    /// lost at resets.
+    fn increase(
+        &self,
+        is_counter: bool,
+        window: Mixed<'_>,
+        about: &About<'_>,
+    ) -> Option<Histogram> {
+        let [(_, first), (_, second), ..] = window.histograms else { return None };
+        let (_, last) = window.histograms.last()?;
+        if is_counter {
+            let all: Vec<&Arc<Histogram>> =
+                window.histograms.iter().map(|(_, histogram)| histogram).collect();
+            self.note_hints(true, &all, about);
+        } else {
+            self.note_hints(false, &[first, last], about);
+        }
+        let reading = |at: usize| window.starts.of_histogram(at, window.histograms[at].0);
+        let began = |at: usize| began_anew(reading(at - 1), reading(at));
+        // A first sample before a reset does not count, so its layout must not matter either.
+        let mut base = Histogram::clone(first);
+        if is_counter && (began(1) || histogram::is_reset(second, first)) {
+            base = Histogram {
+                schema: second.schema,
+                custom_values: second.custom_values.clone(),
+                zero_threshold: 0.0,
+                ..Histogram::default()
+            };
+        }
+        let custom = histogram::is_custom(&base);
+        let inner = &window.histograms[1..];
+        if inner.iter().any(|(_, h)| histogram::is_custom(h) != custom) {
+            self.note_mixed_schemas(about.name, about.at);
+            return None;
+        }
+        let mut increase = Histogram::clone(last);
+        self.subtract(&mut increase, &base, about)?;
+        if is_counter {
+            if (1..window.histograms.len()).any(|at| overlaps(reading(at - 1), reading(at))) {
+                self.note_overlap(about.name, about.at);
+            }
+            let mut previous = &base;
+            for (index, (_, histogram)) in inner.iter().enumerate() {
+                if began(index + 1) || histogram::is_reset(histogram, previous) {
+                    self.add(&mut increase, previous, about)?;
+                }
+                previous = histogram;
+            }
+        }
+        increase.reset_hint = histogram::GAUGE;
+        Some(increase)
+    }
+}
+
+/// The samples of a window in order of time, the last `count` of each kind.
+fn readings(window: Mixed<'_>, count: usize) -> Vec<(Reading, Cell)> {
+    let floats = window.times.len().saturating_sub(count)..window.times.len();
+    let histograms = window.histograms.len().saturating_sub(count)..window.histograms.len();
+    let mut all = Vec::with_capacity(floats.len() + histograms.len());
+    for at in floats {
+        all.push((window.starts.of_float(at, window.times[at]), Cell::Float(window.values[at])));
+    }
+    for at in histograms {
+        let (time, histogram) = &window.histograms[at];
+        let reading = window.starts.of_histogram(at, *time);
+        all.push((reading, Cell::Histogram(Arc::clone(histogram))));
+    }
+    all.sort_by_key(|(reading, _)| reading.time);
+    all
 }
 
 /// What notes speak of.
@@ -259,34 +312,36 @@ pub(in super::super) struct About<'n> {
 
 /// Functions that take samples of any kind, in order of time.
 pub(in super::super) fn mixed(rollup: Rollup, window: Mixed<'_>) -> Option<Cell> {
-    let mut all: Vec<(i64, Cell)> =
-        window.times.iter().zip(window.values).map(|(&t, &v)| (t, Cell::Float(v))).collect();
-    let histograms = window.histograms.iter();
-    all.extend(histograms.map(|(time, h)| (*time, Cell::Histogram(Arc::clone(h)))));
-    all.sort_by_key(|(time, _)| *time);
+    let all = readings(window, usize::MAX);
     let (first, last) = (all.first()?, all.last()?);
-    let pairs = |counts: &dyn Fn(&Cell, &Cell) -> bool| {
-        all.windows(2).filter(|pair| counts(&pair[0].1, &pair[1].1)).count() as f64
-    };
+    let begin_anew = |pair: &[(Reading, Cell)]| began_anew(pair[0].0, pair[1].0);
     let value = match rollup {
         Rollup::Count => all.len() as f64,
         Rollup::Present => 1.0,
         Rollup::First => return Some(first.1.clone()),
         Rollup::Last => return Some(last.1.clone()),
-        Rollup::TsOfFirst => first.0 as f64 / 1000.0,
-        Rollup::TsOfLast => last.0 as f64 / 1000.0,
-        Rollup::Changes => pairs(&|before, now| match (before, now) {
-            (Cell::Float(before), Cell::Float(now)) => {
-                now != before && !(now.is_nan() && before.is_nan())
-            }
-            (Cell::Histogram(before), Cell::Histogram(now)) => !histogram::equal(now, before),
-            _ => true,
-        }),
-        Rollup::Resets => pairs(&|before, now| match (before, now) {
-            (Cell::Float(before), Cell::Float(now)) => now < before,
-            (Cell::Histogram(before), Cell::Histogram(now)) => histogram::is_reset(now, before),
-            _ => true,
-        }),
+        Rollup::TsOfFirst => first.0.time as f64 / 1000.0,
+        Rollup::TsOfLast => last.0.time as f64 / 1000.0,
+        Rollup::Changes => {
+            let changes = all.windows(2).filter(|pair| match (&pair[0].1, &pair[1].1) {
+                (Cell::Float(before), Cell::Float(now)) => {
+                    now != before && !(now.is_nan() && before.is_nan())
+                }
+                (Cell::Histogram(before), Cell::Histogram(now)) => !histogram::equal(now, before),
+                _ => true,
+            });
+            changes.count() as f64
+        }
+        Rollup::Resets => {
+            let resets = all.windows(2).filter(|pair| match (&pair[0].1, &pair[1].1) {
+                (Cell::Float(before), Cell::Float(now)) => now < before || begin_anew(pair),
+                (Cell::Histogram(before), Cell::Histogram(now)) => {
+                    begin_anew(pair) || histogram::is_reset(now, before)
+                }
+                _ => true,
+            });
+            resets.count() as f64
+        }
         _ => ABSENT,
     };
     (!is_absent(value)).then_some(Cell::Float(value))
