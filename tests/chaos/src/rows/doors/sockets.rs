@@ -94,11 +94,22 @@ pub(super) fn slow(case: Case) -> Running {
             }
             worst
         };
-        let all = |count: usize| 0..count;
-        let heads = join_all(all(many).map(|_| slow_head()));
-        let bodies = join_all(all(many).map(|_| slow_body()));
-        let silents = join_all(all(many).map(|_| silent()));
-        let readers = join_all(all(many.min(20)).map(|_| reader()));
+        // One after the other: of a burst that is longer than the queue of the listener the kernel
+        // drops some, and a client that says nothing never learns of it.
+        let turn = async |nth: usize| tokio::time::sleep(Duration::from_millis(nth as u64)).await;
+        let heads = join_all((0..many).map(async |nth| {
+            turn(nth).await;
+            slow_head().await
+        }));
+        let bodies = join_all((0..many).map(async |nth| {
+            turn(nth).await;
+            slow_body().await
+        }));
+        let silents = join_all((0..many).map(async |nth| {
+            turn(nth).await;
+            silent().await
+        }));
+        let readers = join_all((0..many.min(20)).map(|_| reader()));
         let (heads, bodies, silents, readers, worst) =
             tokio::join!(heads, bodies, silents, readers, calm);
         for (what, ended) in [("headers", &heads), ("body", &bodies)] {
