@@ -34,7 +34,8 @@ pub(crate) fn began_inside(window_start: i64, first: Reading) -> Option<i64> {
     is_inside.then_some(first.start)
 }
 
-/// A series of floats. Shape: all of one length; times ascend; no stale markers. Units: ms.
+/// A series of floats. Shape: all of one length, or `starts` empty where none is known; times ascend; no
+/// stale markers. Units: ms.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Started<'a> {
     pub(crate) times: &'a [i64],

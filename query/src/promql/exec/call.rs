@@ -11,10 +11,13 @@ use super::super::functions::{Date, Function, OnHistograms, RangeRun, Run, Speci
 use super::super::labels::with;
 use super::super::text::{go_g, quoted};
 use super::super::value::Row;
+use super::histogram_call::About;
 use super::lookback::Facet;
 use super::ranges::{Frame, Samples, Starts};
 use super::{Evaluator, Sink};
-use crate::kernels::{ABSENT, Rollup, Started, Steps, is_absent, knows_starts, roll, roll_started};
+use crate::kernels::{
+    ABSENT, Rollup, Started, Steps, Windows, is_absent, knows_starts, roll, roll_started,
+};
 
 impl Evaluator<'_> {
     pub(super) fn call(
@@ -124,18 +127,15 @@ impl Evaluator<'_> {
             row.drop_name = samples.drop_name;
             if frame.ends != super::super::ast::Ends::Plain {
                 self.extended_call((range, frame, steps), &rollups, &samples, &mut row)?;
-            } else if samples.histograms.is_empty() && self.reads_starts(&rollups, &samples) {
-                self.started_call((range, frame, steps), &rollups, &samples, &mut row);
             } else if samples.histograms.is_empty() {
+                row.floats.clear();
+                let about = About { name: samples.labels.metric_name(), at: range.start };
+                let (floats, out) = (samples.floats(), &mut row.floats);
                 if let (true, None, Some(&rollup)) = (is_constant, frame.at, rollups.first()) {
-                    row.floats.clear();
-                    let windows = frame.windows(steps);
-                    roll(rollup, windows, samples.times, samples.values, &mut row.floats);
+                    self.roll_floats(rollup, frame.windows(steps), floats, &about, out);
                 } else {
-                    row.floats.clear();
-                    for (step, time) in steps.iter().enumerate() {
-                        let window = frame.window(time);
-                        roll(rollups[step], window, samples.times, samples.values, &mut row.floats);
+                    for (&rollup, time) in rollups.iter().zip(steps.iter()) {
+                        self.roll_floats(rollup, frame.window(time), floats, &about, out);
                     }
                 }
             } else {
@@ -149,43 +149,28 @@ impl Evaluator<'_> {
         })
     }
 
-    /// Whether a function looks at when counters began, and the series says so.
-    fn reads_starts(&self, rollups: &[Rollup], samples: &Samples<'_>) -> bool {
-        !samples.starts.floats.is_empty() && rollups.iter().all(|&rollup| knows_starts(rollup))
-    }
-
-    /// A range function over floats that say when they began.
-    fn started_call(
+    /// Rolls windows over floats, by when they began where that is known and counts.
+    pub(super) fn roll_floats(
         &self,
-        (range, frame, steps): Place<'_>,
-        rollups: &[Rollup],
-        samples: &Samples<'_>,
-        row: &mut Row,
+        rollup: Rollup,
+        windows: Windows,
+        floats: Started<'_>,
+        about: &About<'_>,
+        out: &mut Vec<f64>,
     ) {
-        let series =
-            Started { times: samples.times, values: samples.values, starts: samples.starts.floats };
-        // None of these functions has parameters.
-        let Some(&rollup) = rollups.first() else { return };
-        row.floats.clear();
-        let mut has_overlap = false;
-        if frame.at.is_none() {
-            has_overlap = roll_started(rollup, frame.windows(steps), series, &mut row.floats);
-        } else {
-            for time in steps.iter() {
-                has_overlap |= roll_started(rollup, frame.window(time), series, &mut row.floats);
-            }
-        }
-        if has_overlap {
-            self.note_overlap(samples.labels.metric_name(), range.start);
+        if floats.starts.is_empty() || !knows_starts(rollup) {
+            roll(rollup, windows, floats.times, floats.values, out);
+        } else if roll_started(rollup, windows, floats, out) {
+            self.note_overlap(about);
         }
     }
 
-    pub(super) fn note_overlap(&self, name: &str, at: usize) {
+    pub(super) fn note_overlap(&self, about: &About<'_>) {
         let message = format!(
             "sample has start time that overlaps with previous sample timestamp for metric {}",
-            quoted(name)
+            quoted(about.name)
         );
-        self.notes.warn(at, message);
+        self.notes.warn(about.at, message);
     }
 
     /// Notes a rate of what is no counter by its name.
@@ -253,8 +238,8 @@ impl Evaluator<'_> {
             Special::Absent => self.absent(&args[0], steps, sink),
             Special::AbsentOverTime => self.absent_over_time(&args[0], steps, sink),
             Special::Vector => sink(Row::of(Labels::default(), self.scalar(&args[0], steps)?)),
-            Special::Timestamp => self.timestamps(&args[0], steps, sink),
-            Special::StartTimestamp => self.start_timestamps(&args[0], steps, sink),
+            Special::Timestamp => self.timestamps(Facet::Time, &args[0], steps, sink),
+            Special::StartTimestamp => self.timestamps(Facet::Start, &args[0], steps, sink),
             Special::LabelReplace => self.label_replace(args, steps, sink),
             Special::LabelJoin => self.label_join(args, steps, sink),
             Special::Sort | Special::SortDesc | Special::SortByLabel | Special::SortByLabelDesc => {
@@ -332,13 +317,24 @@ impl Evaluator<'_> {
         }
     }
 
-    fn timestamps(&self, arg: &Expr, steps: Steps, sink: &mut Sink<'_>) -> Result<(), QueryError> {
+    /// When each sample was taken, or when what it counts began (0 where that is not known). What is
+    /// no sample is taken at the step, and has begun at no time.
+    fn timestamps(
+        &self,
+        facet: Facet,
+        arg: &Expr,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), QueryError> {
         self.renamed(arg, sink, |evaluator, sink| {
             if let Kind::Selector(selector) = &arg.bare().kind {
-                return evaluator.latest(selector, steps, Facet::Time, &mut |mut row| {
+                return evaluator.latest(selector, steps, facet, &mut |mut row| {
                     evaluator.drop_name(&mut row);
                     sink(row)
                 });
+            }
+            if facet == Facet::Start {
+                return Ok(());
             }
             evaluator.rows(arg, steps, &mut |mut row| {
                 for (step, time) in steps.iter().enumerate() {
@@ -347,22 +343,6 @@ impl Evaluator<'_> {
                     }
                 }
                 row.histograms = Vec::new();
-                evaluator.drop_name(&mut row);
-                sink(row)
-            })
-        })
-    }
-
-    /// When what each sample counts began; 0 where it is not known, nothing of what is no sample.
-    fn start_timestamps(
-        &self,
-        arg: &Expr,
-        steps: Steps,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), QueryError> {
-        let Kind::Selector(selector) = &arg.bare().kind else { return Ok(()) };
-        self.renamed(arg, sink, |evaluator, sink| {
-            evaluator.latest(selector, steps, Facet::Start, &mut |mut row| {
                 evaluator.drop_name(&mut row);
                 sink(row)
             })
@@ -523,6 +503,13 @@ pub(super) struct Mixed<'a> {
     pub(super) values: &'a [f64],
     pub(super) histograms: &'a [(i64, Arc<model::Histogram>)],
     pub(super) starts: Starts<'a>,
+}
+
+impl<'a> Mixed<'a> {
+    /// Those of them that are floats.
+    pub(super) fn floats(&self) -> Started<'a> {
+        Started { times: self.times, values: self.values, starts: self.starts.floats }
+    }
 }
 
 /// Whether a function looks at histograms at all.

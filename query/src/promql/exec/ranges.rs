@@ -11,7 +11,7 @@ use super::super::error::QueryError;
 use super::super::histogram;
 use super::super::value::PointSeries;
 use super::Evaluator;
-use crate::kernels::{Reading, Steps, Windows, is_absent};
+use crate::kernels::{Reading, Started, Steps, Windows, is_absent};
 
 /// Steps of one subquery, whose rows are as long.
 const SUBQUERY_STEPS_MAX: usize = 2_000_000;
@@ -54,6 +54,13 @@ pub(super) struct Samples<'a> {
     pub(super) values: &'a [f64],
     pub(super) histograms: &'a [(i64, Arc<Histogram>)],
     pub(super) starts: Starts<'a>,
+}
+
+impl<'a> Samples<'a> {
+    /// The floats, and when what they count began.
+    pub(super) fn floats(&self) -> Started<'a> {
+        Started { times: self.times, values: self.values, starts: self.starts.floats }
+    }
 }
 
 /// When what samples count began. Shape: as long as the samples, or empty where nothing is known of

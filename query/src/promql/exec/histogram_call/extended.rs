@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::Histogram;
 
-use super::super::super::histogram::{self, Collision, Operation};
+use super::super::super::histogram::{self, Operation};
 use super::super::Evaluator;
 use super::super::extended::Span;
 use super::windows::About;
@@ -59,7 +59,7 @@ impl Evaluator<'_> {
             self.note_hints(false, &[&left, &right], about);
         }
         let mut result = right.clone();
-        self.subtract(&mut result, &left, about)?;
+        self.combine(Operation::Sub, &mut result, &left, about)?;
         if is_counter {
             let inner = Inner { samples, first, last, left_spans };
             self.add_resets(&mut result, &left, &right, &inner, about)?;
@@ -88,26 +88,10 @@ impl Evaluator<'_> {
             return Some(histogram::scaled(h2, fraction));
         }
         let mut line = (**h2).clone();
-        self.subtract(&mut line, h1, about)?;
+        self.combine(Operation::Sub, &mut line, h1, about)?;
         let mut line = histogram::scaled(&line, fraction);
-        self.add(&mut line, h1, about)?;
+        self.combine(Operation::Add, &mut line, h1, about)?;
         Some(line)
-    }
-
-    /// Notes what is odd about the two.
-    pub(super) fn add(
-        &self,
-        target: &mut Histogram,
-        other: &Histogram,
-        about: &About<'_>,
-    ) -> Option<()> {
-        let Ok(collision) = histogram::combine(target, other, Operation::Add) else {
-            self.note_mixed_schemas(about.name, about.at);
-            return None;
-        };
-        let collision = Collision { resets: false, ..collision };
-        self.note_collision(collision, Operation::Add, about.at);
-        Some(())
     }
 
     /// Adds what each reset inside the window has taken away.
@@ -134,12 +118,12 @@ impl Evaluator<'_> {
         }
         for (_, sample) in &inner.samples[from..inner.last] {
             if histogram::is_reset(sample, previous) {
-                self.add(result, previous, about)?;
+                self.combine(Operation::Add, result, previous, about)?;
             }
             previous = sample;
         }
         if histogram::is_reset(right, previous) {
-            self.add(result, previous, about)?;
+            self.combine(Operation::Add, result, previous, about)?;
         }
         Some(())
     }

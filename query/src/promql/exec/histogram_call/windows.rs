@@ -14,8 +14,8 @@ use super::super::aggregate::Total;
 use super::super::call::{Mixed, Place, takes_histograms};
 use super::super::ranges::Samples;
 use crate::kernels::{
-    ABSENT, Extrapolation, Reading, Rollup, Started, began_anew, began_inside, extrapolate,
-    is_absent, knows_starts, overlaps, roll, roll_started,
+    ABSENT, Extrapolation, Reading, Rollup, began_anew, began_inside, extrapolate, is_absent,
+    overlaps,
 };
 
 impl Evaluator<'_> {
@@ -42,18 +42,11 @@ impl Evaluator<'_> {
                 histograms: &samples.histograms[first..last],
                 starts: samples.starts.part(low..high, first..last),
             };
+            let about = About { name, at: range.start };
             let floats = || {
                 let mut out = Vec::with_capacity(1);
                 let (rollup, frame) = (rollups[step], frame.window(time));
-                if window.starts.floats.is_empty() || !knows_starts(rollup) {
-                    roll(rollup, frame, window.times, window.values, &mut out);
-                } else {
-                    let Mixed { times, values, starts, .. } = window;
-                    let series = Started { times, values, starts: starts.floats };
-                    if roll_started(rollup, frame, series, &mut out) {
-                        self.note_overlap(name, range.start);
-                    }
-                }
+                self.roll_floats(rollup, frame, window.floats(), &about, &mut out);
                 out.first().copied().filter(|value| !is_absent(*value)).map(Cell::Float)
             };
             if window.histograms.is_empty() {
@@ -80,7 +73,6 @@ impl Evaluator<'_> {
                 self.note_mix(name, range.start);
                 continue;
             }
-            let about = About { name, at: range.start };
             let cell = match run.histograms {
                 OnHistograms::Sums => self.summed(window.histograms, false, &about),
                 OnHistograms::Averages => self.summed(window.histograms, true, &about),
@@ -144,7 +136,7 @@ impl Evaluator<'_> {
                 self.note_hints(is_rate, &[before, now], about);
                 let mut change = (**now).clone();
                 if !is_rate || !(began || histogram::is_reset(now, before)) {
-                    self.subtract(&mut change, before, about)?;
+                    self.combine(Operation::Sub, &mut change, before, about)?;
                 }
                 change.reset_hint = histogram::GAUGE;
                 let change = if is_rate { histogram::divided(&change, seconds) } else { change };
@@ -176,23 +168,21 @@ impl Evaluator<'_> {
         self.notes.warn(about.at, message);
     }
 
-    pub(super) fn subtract(
+    /// Puts the other one to the target or takes it away. Notes what is odd about the two.
+    pub(super) fn combine(
         &self,
-        from: &mut Histogram,
+        operation: Operation,
+        target: &mut Histogram,
         other: &Histogram,
         about: &About<'_>,
     ) -> Option<()> {
-        match histogram::combine(from, other, Operation::Sub) {
-            Ok(collision) => {
-                let collision = Collision { resets: false, ..collision };
-                self.note_collision(collision, Operation::Sub, about.at);
-                Some(())
-            }
-            Err(Incompatible) => {
-                self.note_mixed_schemas(about.name, about.at);
-                None
-            }
-        }
+        let Ok(collision) = histogram::combine(target, other, operation) else {
+            self.note_mixed_schemas(about.name, about.at);
+            return None;
+        };
+        let collision = Collision { resets: false, ..collision };
+        self.note_collision(collision, operation, about.at);
+        Some(())
     }
 
     fn rate_of(
@@ -225,7 +215,7 @@ impl Evaluator<'_> {
         );
         let mut increase = histogram::compacted(increase);
         if began.is_some() && window.histograms.len() > 1 {
-            self.add(&mut increase, first, about)?;
+            self.combine(Operation::Add, &mut increase, first, about)?;
         }
         if rollup == Rollup::Rate {
             factor /= (end - start) as f64 / 1000.0;
@@ -269,15 +259,15 @@ impl Evaluator<'_> {
             return None;
         }
         let mut increase = Histogram::clone(last);
-        self.subtract(&mut increase, &base, about)?;
+        self.combine(Operation::Sub, &mut increase, &base, about)?;
         if is_counter {
             if (1..window.histograms.len()).any(|at| overlaps(reading(at - 1), reading(at))) {
-                self.note_overlap(about.name, about.at);
+                self.note_overlap(about);
             }
             let mut previous = &base;
             for (index, (_, histogram)) in inner.iter().enumerate() {
                 if began(index + 1) || histogram::is_reset(histogram, previous) {
-                    self.add(&mut increase, previous, about)?;
+                    self.combine(Operation::Add, &mut increase, previous, about)?;
                 }
                 previous = histogram;
             }
