@@ -81,11 +81,7 @@ pub(super) fn slow(case: Case) -> Running {
         assert!(each_kib < 40.0, "{each_kib:.1} KiB for each idle connection");
 
         let head = "POST /v1/logs HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\n";
-        let slow_head = async || drip(&server, "GET / HTTP/1.1\r\nhost: t\r\nx: ").await;
-        let slow_body =
-            async || drip(&server, &format!("{head}content-length: 100000\r\n\r\n{{")).await;
-        let silent = async || drip_nothing(&server).await;
-        let reader = async || slow_reader(&server).await;
+        let slow_body = format!("{head}content-length: 100000\r\n\r\n{{");
         let calm = async {
             let mut worst = Duration::ZERO;
             for _ in 0..50 {
@@ -94,22 +90,10 @@ pub(super) fn slow(case: Case) -> Running {
             }
             worst
         };
-        // One after the other: of a burst that is longer than the queue of the listener the kernel
-        // drops some, and a client that says nothing never learns of it.
-        let turn = async |nth: usize| tokio::time::sleep(Duration::from_millis(nth as u64)).await;
-        let heads = join_all((0..many).map(async |nth| {
-            turn(nth).await;
-            slow_head().await
-        }));
-        let bodies = join_all((0..many).map(async |nth| {
-            turn(nth).await;
-            slow_body().await
-        }));
-        let silents = join_all((0..many).map(async |nth| {
-            turn(nth).await;
-            silent().await
-        }));
-        let readers = join_all((0..many.min(20)).map(|_| reader()));
+        let heads = one_by_one(many, || drip(&server, "GET / HTTP/1.1\r\nhost: t\r\nx: "));
+        let bodies = one_by_one(many, || drip(&server, &slow_body));
+        let silents = one_by_one(many, || drip_nothing(&server));
+        let readers = join_all((0..many.min(20)).map(|_| slow_reader(&server)));
         let (heads, bodies, silents, readers, worst) =
             tokio::join!(heads, bodies, silents, readers, calm);
         for (what, ended) in [("headers", &heads), ("body", &bodies)] {
@@ -139,6 +123,22 @@ pub(super) fn slow(case: Case) -> Running {
              {worst:.1?} at most; {limit}"
         ))
     })
+}
+
+/// How so many clients end that come one after the other: of a burst that is longer than the queue of
+/// the listener the kernel drops some, and a client that says nothing never learns of it.
+async fn one_by_one<C>(many: usize, client: impl Fn() -> C) -> Vec<(Duration, String)>
+where
+    C: Future<Output = (Duration, String)>,
+{
+    join_all((0..many).map(|nth| {
+        let ends = client();
+        async move {
+            tokio::time::sleep(Duration::from_millis(nth as u64)).await;
+            ends.await
+        }
+    }))
+    .await
 }
 
 /// Sends a beginning and then a byte now and then, until the server has had enough.
