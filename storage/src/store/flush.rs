@@ -115,12 +115,12 @@ impl<E: SignalEngine> Shard<E> {
     }
 
     async fn flush_frozen(self: &Arc<Self>, frozen: &Frozen<E>) -> Result<(), StorageError> {
-        // Before the sidecars: where the catalog is lost, a flush counts as soon as they are whole.
-        let can_truncate = self.save_recent().await;
         let ready = frozen.uploaded.lock().clone();
         let uploaded = match ready {
             Some(uploaded) => uploaded,
             None => {
+                // Before the sidecars: where the catalog is lost, a flush counts as soon as they are whole.
+                self.save_recent().await?;
                 let uploaded = self.encode_and_upload(frozen).await?;
                 *frozen.uploaded.lock() = Some(uploaded.clone());
                 uploaded
@@ -137,27 +137,23 @@ impl<E: SignalEngine> Shard<E> {
         }
         self.swap_in(frozen, &uploaded);
         self.core.uploaded(&uploaded.metas);
-        if can_truncate {
-            let watermark = frozen.watermark.lock().clone();
-            self.truncate(&watermark, false).await;
-        }
+        let watermark = frozen.watermark.lock().clone();
+        self.truncate(&watermark, false).await;
         Ok(())
     }
 
     /// Writes the hashes by which retries are recognised, before segments stand for the log's own
     /// entries, which are worthless for that from then on.
-    async fn save_recent(self: &Arc<Self>) -> bool {
+    ///
+    /// Errors: Io. The flush has to come again then.
+    async fn save_recent(self: &Arc<Self>) -> Result<(), StorageError> {
         let shard = Arc::clone(self);
-        let saved = self.core.components.threads.blocking(move || {
+        let save = move || {
             let files = shard.core.components.files.as_ref();
             let saved = shard.dedup.save(files, shard.core.moment());
             saved.map_err(|error| StorageError::io("recent request hashes", error))
-        });
-        if let Err(error) = saved.await {
-            tracing::warn!(%error, "hashes of recent requests could not be kept: the log stays");
-            return false;
-        }
-        true
+        };
+        self.core.components.threads.blocking(save).await
     }
 
     async fn encode_and_upload(

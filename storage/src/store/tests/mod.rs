@@ -390,6 +390,27 @@ async fn a_flush_that_fails_loses_nothing_and_is_made_up_for() {
 }
 
 #[tokio::test]
+async fn a_flush_waits_for_what_tells_retries() {
+    let folder = tempfile::tempdir().unwrap();
+    let components = components(21);
+    let store = FakeStore::open(folder.path(), &components).await;
+    store.write("one").await;
+    // No file can be put in the place of a folder.
+    let in_the_way = folder.path().join("wal/logs.recent");
+    std::fs::create_dir_all(in_the_way.join("full")).unwrap();
+    store.shard.flush().await.unwrap_err();
+    assert!(store.seen().levels.is_empty(), "no segment stands for the log yet");
+    std::fs::remove_dir_all(&in_the_way).unwrap();
+    store.shard.flush().await.unwrap();
+    assert_eq!(store.seen().levels, [0]);
+    store.crash().await;
+    let store = FakeStore::open(folder.path(), &components).await;
+    assert!(store.write("one").await.duplicate);
+    assert_eq!(store.lines(), ["one"]);
+    store.crash().await;
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_writes_until_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let files = Arc::new(FaultyFiles::default());
