@@ -21,9 +21,10 @@ if ! command -v timeout >/dev/null; then
 fi
 limited() { timeout "$STEP_SECONDS_MAX" "$@"; }
 
-# tool NAME VERSION FUNCTION: runs FUNCTION unless NAME stands there in that version.
+# tool NAME VERSION COMMAND...: runs the command unless NAME stands there in that version.
 tool() {
   local name=$1 version=$2 start=$SECONDS
+  shift 2
   local stamp=$tools/.$name
   if [ "$(cat "$stamp" 2>/dev/null)" = "$version" ]; then
     printf '%s %s: there\n' "$name" "$version"
@@ -32,7 +33,7 @@ tool() {
   printf '%s %s: installing\n' "$name" "$version"
   rm -rf "$stamp" "$build"
   mkdir -p "$build"
-  if "$3" >"$tools/$name.log" 2>&1; then
+  if "$@" >"$tools/$name.log" 2>&1; then
     printf '%s' "$version" >"$stamp"
     printf '%s %s: installed in %ss\n' "$name" "$version" $((SECONDS - start))
   else
@@ -96,17 +97,23 @@ versitygw() (
     go_build versitygw ./cmd/versitygw
 )
 
-chromium() {
+debian_package() {
   export DEBIAN_FRONTEND=noninteractive
   limited apt-get update --quiet &&
-    limited apt-get install --quiet --yes --no-install-recommends chromium
+    limited apt-get install --quiet --yes --no-install-recommends "$1"
 }
 
-# Puts a clock of its own before a process.
-faketime() {
-  export DEBIAN_FRONTEND=noninteractive
-  limited apt-get update --quiet &&
-    limited apt-get install --quiet --yes --no-install-recommends faketime
+# package NAME TEST...: installs a package of the distribution unless the test says that it is there.
+package() {
+  local name=$1
+  shift
+  if "$@" >/dev/null; then
+    echo "$name: there"
+  elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    tool "$name" "of the distribution" debian_package "$name"
+  else
+    echo "SKIPPED $name: not installed, and only root can install it"
+  fi
 }
 
 if command -v python3 >/dev/null; then
@@ -124,18 +131,10 @@ else
   echo "SKIPPED otelcol, prometheus, promtool, logcli, versitygw: there is no go"
 fi
 
-if command -v chromium >/dev/null; then
-  echo "chromium: there"
-elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  tool chromium "of the distribution" chromium
-else
-  echo "SKIPPED chromium: not installed, and only root can install it"
-fi
-
-if compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null; then
-  echo "faketime: there"
-elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  tool faketime "of the distribution" faketime
-else
-  echo "SKIPPED faketime: not installed, and only root can install it"
-fi
+package chromium command -v chromium
+# Puts a clock of its own before a process.
+package faketime compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1'
+# Make calls of a process fail, and note them.
+package fiu-utils command -v fiu-run
+package strace command -v strace
+package xfsprogs command -v mkfs.xfs

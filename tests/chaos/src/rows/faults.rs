@@ -18,21 +18,21 @@ pub(super) const ROWS: &[Row] = &[
         id: "A11-wal",
         fault: "fdatasync of the log fails with EIO, from some moment on (libfiu)",
         expected: "503 to whoever waits; exit code 70 within 1 s; nothing acknowledged is lost",
-        tier: Tier::Full,
+        tier: Tier::Fast,
         run: log_sync_fails,
     },
     Row {
         id: "A11-segment",
         fault: "the sync of a folder fails with EIO once while memory is flushed (libfiu)",
         expected: "the segment is written anew, the log stays until then, writes go on",
-        tier: Tier::Full,
+        tier: Tier::Fast,
         run: flush_fails,
     },
     Row {
         id: "A13",
         fault: "half of all writes fail with ENOSPC or EINTR, or are short (libfiu)",
         expected: "nothing torn is acknowledged, nothing acknowledged is lost; no core is burnt",
-        tier: Tier::Full,
+        tier: Tier::Fast,
         run: writes_fail,
     },
     Row {
@@ -41,7 +41,7 @@ pub(super) const ROWS: &[Row] = &[
         expected: "before each acknowledgement its log is synced, the folder after a file's creation; \
                    segments and commits are synced, then named, then their folder; a log file goes \
                    only after the commit",
-        tier: Tier::Full,
+        tier: Tier::Fast,
         run: order_of_calls,
     },
 ];
