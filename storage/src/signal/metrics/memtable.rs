@@ -268,12 +268,18 @@ impl Memtable {
         slots
     }
 
-    /// Whether a slot may have a sample in `range`.
-    pub(crate) fn meets(&self, slot: u32, range: MsRange) -> bool {
+    /// Those of `slots` that may have a sample in `range`. To be called before the table of the
+    /// registry is locked: an append locks it after the state.
+    pub(crate) fn meeting(&self, slots: &Bitset, range: MsRange) -> Vec<u32> {
         let state = self.state.read();
-        state.slots.get(slot as usize).is_some_and(|slot| {
-            slot.has_late || slot.has_histograms || range.meets(slot.first_ms, slot.newest.time_ms)
-        })
+        let meets = |slot: &u32| {
+            state.slots.get(*slot as usize).is_some_and(|slot| {
+                slot.has_late
+                    || slot.has_histograms
+                    || range.meets(slot.first_ms, slot.newest.time_ms)
+            })
+        };
+        slots.iter().filter(meets).collect()
     }
 
     /// Closed range of the times of all samples, if there are any. Units: ms.

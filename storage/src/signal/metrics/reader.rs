@@ -234,11 +234,10 @@ impl MetricsReader {
         self.visit_memtables(range, |memtable, occupied| {
             let mut selected = memtable.registry().select(matchers);
             selected.intersect(occupied);
+            let found = memtable.meeting(&selected, range);
             let table = memtable.registry().table();
-            for slot in selected.iter() {
-                if let Some(series) = table.series.get(slot as usize)
-                    && memtable.meets(slot, range)
-                {
+            for slot in found {
+                if let Some(series) = table.series.get(slot as usize) {
                     builder.add(series.labels.clone(), slot);
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::{Exemplar, Histogram, Labels, MetricsBatch, Reason, stale_nan};
 
 use super::super::memtable::Memtable;
-use super::{append, everything, floats, options, read_all, reader, series};
+use super::{append, budget, everything, floats, options, read_all, reader, series};
 use crate::MsRange;
 use crate::segment::Append;
 
@@ -164,4 +164,24 @@ fn an_exemplar_sent_twice_is_kept_once() {
     append(&memtable, exemplar());
     append(&memtable, exemplar());
     assert_eq!(memtable.exemplars(&mut |_| true).len(), 1);
+}
+
+/// An append locks the memtable's state and then the registry: no query may wait the other way round.
+#[test]
+fn queries_and_appends_of_new_series_do_not_wait_for_each_other() {
+    const SERIES: usize = 3000;
+    let memtable = Arc::new(Memtable::new(1, &options()));
+    let writer = Arc::clone(&memtable);
+    let writing = std::thread::spawn(move || {
+        for number in 0..SERIES {
+            let series = series(&[("__name__", "m"), ("n", &number.to_string())]);
+            append(&writer, floats(&[(&series, 1000, 1.0)]));
+        }
+    });
+    let reader = reader(&[&memtable], &[]);
+    while !writing.is_finished() {
+        reader.select(&everything(), MsRange::ALL, &budget()).unwrap();
+    }
+    writing.join().unwrap();
+    assert_eq!(read_all(&reader, &everything(), MsRange::ALL).len(), SERIES);
 }
