@@ -10,17 +10,21 @@ const RATIO_LIKELY: usize = 64;
 /// The same for short ones. Units: bytes.
 const LENGTH_LIKELY: usize = 1 << 20;
 
+/// Whether room can be made at once for what says to be `raw_len` bytes long.
+pub(crate) fn is_likely(packed: &[u8], raw_len: usize) -> bool {
+    raw_len <= packed.len().saturating_mul(RATIO_LIKELY).max(LENGTH_LIKELY)
+}
+
 /// Decompresses what says to be `raw_len` bytes long. Room is made at once for a length that is
 /// likely, and for any other only as far as bytes really come. The answer may be shorter, and one
 /// byte longer: the caller compares where that matters.
 ///
 /// Errors: no zstd frame.
 pub(crate) fn decompress(packed: &[u8], raw_len: usize) -> io::Result<Vec<u8>> {
-    let likely = packed.len().saturating_mul(RATIO_LIKELY).max(LENGTH_LIKELY);
-    if raw_len <= likely {
+    if is_likely(packed, raw_len) {
         return zstd::bulk::decompress(packed, raw_len);
     }
-    let mut raw = Vec::with_capacity(likely);
+    let mut raw = Vec::with_capacity(LENGTH_LIKELY);
     let decoder = zstd::stream::read::Decoder::with_buffer(packed)?.single_frame();
     // One byte more than it says is enough to see that it lies.
     decoder.take(raw_len as u64 + 1).read_to_end(&mut raw)?;

@@ -19,7 +19,7 @@ use super::writer::get_sections;
 use super::{ColumnSpec, Kind, PAGE_BYTES_MAX};
 use crate::StorageError;
 use crate::segment::SegmentSource;
-use crate::unpack::decompress;
+use crate::unpack;
 
 /// The footer's key under which offset and length of our own sections stand.
 pub(super) const SECTIONS_KEY: &str = "tercet.sections";
@@ -309,10 +309,13 @@ impl ColumnFile {
         compressed: &[u8],
         scratch: &mut ReadScratch,
     ) -> Result<Vec<u8>, StorageError> {
-        scratch
-            .decompressor
-            .decompress(compressed, header.uncompressed_bytes.min(PAGE_BYTES_MAX))
-            .map_err(|error| self.corrupt(column, &error.to_string()))
+        let length = header.uncompressed_bytes.min(PAGE_BYTES_MAX);
+        let page = if unpack::is_likely(compressed, length) {
+            scratch.decompressor.decompress(compressed, length)
+        } else {
+            unpack::decompress(compressed, length)
+        };
+        page.map_err(|error| self.corrupt(column, &error.to_string()))
     }
 
     fn corrupt(&self, column: usize, why: &str) -> StorageError {
@@ -435,7 +438,7 @@ fn read_sections(
         .and_then(|size| usize::try_from(size).ok())
         .filter(|&size| size <= SECTIONS_BYTES_MAX)
         .ok_or_else(corrupt)?;
-    let bytes = decompress(&packed, size).map_err(|_| corrupt())?;
+    let bytes = unpack::decompress(&packed, size).map_err(|_| corrupt())?;
     get_sections(&bytes.into()).ok_or_else(corrupt)
 }
 
