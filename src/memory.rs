@@ -5,6 +5,7 @@
 //! it, for that is what a control group ends processes for; pages of files can be dropped.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,14 +97,49 @@ pub(crate) fn fit(config: &mut Config, available_bytes: u64) {
 
 /// Keeps the process's figure fresh until it is aborted.
 pub(crate) async fn measure(memory: Arc<Memory>) {
+    let Some(anonymous) = Anonymous::open() else { return };
     let mut tick = tokio::time::interval(MEASURE_EVERY);
     loop {
         tick.tick().await;
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        if let Some(bytes) = kib_of(&status, "RssAnon:") {
+        if let Some(bytes) = anonymous.bytes() {
             memory.measured(bytes);
         }
     }
+}
+
+/// The anonymous memory of this process. `/proc/self/status` has it too, and costs a hundred times as much.
+struct Anonymous {
+    statm: fs::File,
+    page_bytes: u64,
+}
+
+impl Anonymous {
+    /// Nothing where the kernel does not tell.
+    fn open() -> Option<Anonymous> {
+        let statm = fs::File::open("/proc/self/statm").ok()?;
+        let page_bytes = page_bytes(&fs::read("/proc/self/auxv").ok()?)?;
+        Some(Anonymous { statm, page_bytes })
+    }
+
+    fn bytes(&self) -> Option<u64> {
+        let mut text = [0; 128];
+        let length = self.statm.read_at(&mut text, 0).ok()?;
+        // Size, resident, shared, and more. Units: pages.
+        let mut pages = std::str::from_utf8(text.get(..length)?).ok()?.split(' ').skip(1);
+        let mut next = || pages.next()?.parse::<u64>().ok();
+        let (resident, shared) = (next()?, next()?);
+        resident.checked_sub(shared)?.checked_mul(self.page_bytes)
+    }
+}
+
+/// The size of a page, out of what the kernel tells a program at its start: pairs of words.
+/// Source: getauxval(3), `AT_PAGESZ`.
+fn page_bytes(auxv: &[u8]) -> Option<u64> {
+    const AT_PAGESZ: usize = 6;
+    let (words, _) = auxv.as_chunks::<{ size_of::<usize>() }>();
+    let (pairs, _) = words.as_chunks::<2>();
+    let pair = pairs.iter().find(|[name, _]| usize::from_ne_bytes(*name) == AT_PAGESZ);
+    pair.map(|[_, value]| usize::from_ne_bytes(*value) as u64)
 }
 
 #[cfg(test)]
@@ -128,6 +164,17 @@ mod tests {
         check("5:cpu,memory:/c\n0::/a/b\n", 700);
         check("5:memory:/not/here\n", 9_223_372_036_854_771_712);
         check("nonsense\n7:cpuset:/\n", u64::MAX);
+    }
+
+    #[test]
+    fn anonymous_memory_is_what_the_kernel_says_in_words() {
+        let anonymous = Anonymous::open().unwrap();
+        let kept = vec![1_u8; 64 << 20];
+        let bytes = anonymous.bytes().unwrap();
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let told = kib_of(&status, "RssAnon:").unwrap();
+        assert!(bytes.abs_diff(told) < 16 << 20, "{bytes} against {told}");
+        assert!(bytes > kept.len() as u64, "{bytes}");
     }
 
     #[test]
